@@ -1,0 +1,62 @@
+"""Thalweg: gradient-descent optimizers to step with, race and look at.
+
+Importing this imports no framework: every public name is found when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import ops, optim, rules, surfaces, tasks
+    from .racing import Race, race
+    from .rules import Rule, RuleError, registry, rule
+    from .tasks import Task
+    from .training.trajectory import Trajectory, trajectory
+
+_HOME = {
+    "ops": "ops",
+    "optim": "optim",
+    "rules": "rules",
+    "surfaces": "surfaces",
+    "tasks": "tasks",
+    "Race": "racing",
+    "race": "racing",
+    "Rule": "rules",
+    "RuleError": "rules",
+    "registry": "rules",
+    "rule": "rules",
+    "Task": "tasks",
+    "Trajectory": "training.trajectory",
+    "trajectory": "training.trajectory",
+}
+
+__all__ = [
+    "Race",
+    "Rule",
+    "RuleError",
+    "Task",
+    "Trajectory",
+    "__version__",
+    "ops",
+    "optim",
+    "race",
+    "registry",
+    "rule",
+    "rules",
+    "surfaces",
+    "tasks",
+    "trajectory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'thalweg' has no attribute {name!r}")
+    module = import_module(f".{_HOME[name]}", __name__)
+    return module if name == _HOME[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,149 @@
+"""The vocabulary of rules: the functions an update formula may use besides arithmetic.
+
+Each one works on whatever it is given: Python floats, NumPy, torch or JAX arrays, and the
+symbols of the tape. A framework is used only where the caller has already imported it: this
+module imports none.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+__all__ = [
+    "abs", "clamp", "cos", "exp", "log", "maximum", "minimum", "pi", "sign", "sin", "sqrt", "tanh",
+    "where",
+]  # fmt: skip
+
+pi = math.pi
+
+
+def sqrt(x: Any) -> Any:
+    """Square root; NaN below zero."""
+    return _apply("sqrt", x)
+
+
+def abs(x: Any) -> Any:  # the field's name, inside the vocabulary only
+    """Absolute value."""
+    return _apply("abs", x)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1."""
+    return _apply("sign", x)
+
+
+def exp(x: Any) -> Any:
+    """e to the power x; infinity where that overflows."""
+    return _apply("exp", x)
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm; -inf at zero, NaN below."""
+    return _apply("log", x)
+
+
+def sin(x: Any) -> Any:
+    """Sine of x in radians."""
+    return _apply("sin", x)
+
+
+def cos(x: Any) -> Any:
+    """Cosine of x in radians."""
+    return _apply("cos", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent."""
+    return _apply("tanh", x)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of the two, element by element; NaN if either is NaN."""
+    return _apply("maximum", x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of the two, element by element; NaN if either is NaN."""
+    return _apply("minimum", x, y)
+
+
+def clamp(x: Any, low: Any, high: Any) -> Any:
+    """x held between low and high."""
+    return minimum(maximum(x, low), high)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition holds, y elsewhere: the only choice a rule may make."""
+    return _apply("where", condition, x, y)
+
+
+def _apply(name: str, *args: Any) -> Any:
+    for arg in args:
+        backend = _backend(type(arg))
+        if backend is not None:
+            return backend(name, args)
+    return _PYTHON[name](*args)
+
+
+@cache
+def _backend(cls: type) -> Callable[[str, tuple[Any, ...]], Any] | None:
+    """How to apply an operation to values of this class; None for plain Python numbers."""
+    if hasattr(cls, "__thalweg_op__"):
+        return lambda name, args: next(
+            a for a in args if hasattr(type(a), "__thalweg_op__")
+        ).__thalweg_op__(name, args)
+    for base in cls.__mro__:
+        root = base.__module__.partition(".")[0]
+        if root == "torch":
+            return _torch
+        if root == "numpy":
+            return lambda name, args: getattr(sys.modules["numpy"], name)(*args)
+        if root in ("jax", "jaxlib"):
+            return lambda name, args: getattr(sys.modules["jax.numpy"], name)(*args)
+    return None
+
+
+def _torch(name: str, args: tuple[Any, ...]) -> Any:
+    """torch's functions of two arrays refuse plain numbers, so these become 0-dim tensors."""
+    torch = sys.modules["torch"]
+    like = next(a for a in reversed(args) if isinstance(a, torch.Tensor))
+    if len(args) > 1:
+        args = tuple(
+            a if isinstance(a, torch.Tensor)
+            else torch.as_tensor(a, device=like.device)
+            if isinstance(a, bool)
+            else torch.as_tensor(a, dtype=like.dtype, device=like.device)
+            for a in args
+        )  # fmt: skip
+    return getattr(torch, name)(*args)
+
+
+def _guard(function: Callable[[float], float], outside: float) -> Callable[[float], float]:
+    """Python's math raises where IEEE arithmetic has a value; rules expect the value."""
+
+    def guarded(x: float) -> float:
+        try:
+            return function(x)
+        except (ValueError, OverflowError):
+            return outside
+
+    return guarded
+
+
+_PYTHON: dict[str, Callable[..., Any]] = {
+    "sqrt": _guard(math.sqrt, math.nan),
+    "abs": math.fabs,
+    "sign": lambda x: x if x != x else float((x > 0) - (x < 0)),
+    "exp": _guard(math.exp, math.inf),
+    "log": lambda x: -math.inf if x == 0 else _guard(math.log, math.nan)(x),
+    "sin": _guard(math.sin, math.nan),
+    "cos": _guard(math.cos, math.nan),
+    "tanh": math.tanh,
+    "maximum": lambda x, y: x if x >= y or x != x else y,
+    "minimum": lambda x, y: x if x <= y or x != x else y,
+    "where": lambda c, x, y: x if c else y,
+}

@@ -1,0 +1,53 @@
+"""The formulas: every optimizer of the package, each written once, in the order of its history."""
+
+from .adam import adam, adamax, adamw, amsgrad, nadam, radam
+from .adaptive import (
+    adadelta,
+    adagrad,
+    rmsprop,
+    rmsprop_centered,
+    rmsprop_centered_momentum,
+    rmsprop_momentum,
+)
+from .combinators import coupled_weight_decay, decoupled_weight_decay, maximize
+from .core import Combinator, LogRange, Reference, Rule, RuleError, combinator, find, registry, rule
+from .descent import asgd, lion, momentum, nesterov, rprop, sgd
+
+for _rule in (
+    sgd, momentum, nesterov, asgd, rprop, adagrad, adadelta, rmsprop, rmsprop_centered,
+    rmsprop_momentum, rmsprop_centered_momentum, adam, amsgrad, adamw, adamax, nadam, radam, lion,
+):  # fmt: skip
+    _rule.register()
+
+__all__ = [
+    "Combinator",
+    "LogRange",
+    "Reference",
+    "Rule",
+    "RuleError",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "amsgrad",
+    "asgd",
+    "combinator",
+    "coupled_weight_decay",
+    "decoupled_weight_decay",
+    "find",
+    "lion",
+    "maximize",
+    "momentum",
+    "nadam",
+    "nesterov",
+    "radam",
+    "registry",
+    "rmsprop",
+    "rmsprop_centered",
+    "rmsprop_centered_momentum",
+    "rmsprop_momentum",
+    "rprop",
+    "rule",
+    "sgd",
+]

@@ -1,0 +1,98 @@
+"""Adam and its family: a step scaled by running moments of the gradient."""
+
+from ..ops import abs, maximum, sqrt, where
+from .combinators import decoupled_weight_decay
+from .core import LogRange, Reference, rule
+
+_KINGMA = Reference(
+    "Kingma & Ba", 2015, "Adam: A Method for Stochastic Optimization", "ICLR, arXiv:1412.6980"
+)
+_ADAM_RATES = {"lr": LogRange(3e-3)}
+
+
+@rule(reference=_KINGMA, search=_ADAM_RATES)
+def adam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam: adaptive moment estimation (Kingma & Ba 2015, algorithm 1)."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    return theta - lr * m_hat / (sqrt(v_hat) + eps), m, v
+
+
+@rule(
+    reference=Reference(
+        "Reddi, Kale & Kumar", 2018, "On the Convergence of Adam and Beyond",
+        "ICLR, arXiv:1904.09237",
+    ),
+    search=_ADAM_RATES,
+)  # fmt: skip
+def amsgrad(theta, g, m, v, v_max, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """AMSGrad: Adam with a second moment that never shrinks (Reddi et al. 2018, algorithm 2)."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    v_max = maximum(v_max, v)
+    m_hat = m / (1 - beta1**t)
+    v_hat = v_max / (1 - beta2**t)
+    return theta - lr * m_hat / (sqrt(v_hat) + eps), m, v, v_max
+
+
+adamw = decoupled_weight_decay(
+    adam,
+    name="adamw",
+    title="AdamW: Adam with weight decay taken out of the gradient (Loshchilov & Hutter 2019).",
+    reference=Reference(
+        "Loshchilov & Hutter", 2019, "Decoupled Weight Decay Regularization",
+        "ICLR, arXiv:1711.05101",
+    ),
+    weight_decay=1e-2,
+)  # fmt: skip
+
+
+@rule(reference=_KINGMA, search=_ADAM_RATES)
+def adamax(theta, g, m, u, t, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adamax: Adam with the infinity norm as its second moment (Kingma & Ba 2015, algorithm 2)."""
+    m = beta1 * m + (1 - beta1) * g
+    u = maximum(beta2 * u, abs(g) + eps)
+    return theta - lr / (1 - beta1**t) * m / u, m, u
+
+
+@rule(
+    reference=Reference(
+        "Dozat", 2016, "Incorporating Nesterov Momentum into Adam", "ICLR workshop"
+    ),
+    init={"mu_product": 1.0},
+    scalars=("mu_product",),
+    search=_ADAM_RATES,
+)
+def nadam(
+    theta, g, m, v, mu_product, t,
+    *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8, momentum_decay=4e-3,
+):  # fmt: skip
+    """NAdam: Adam with Nesterov momentum and a momentum schedule (Dozat 2016, algorithm 8)."""
+    mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    mu_product = mu_product * mu
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    step = mu_next / (1 - mu_product * mu_next) * m + (1 - mu) / (1 - mu_product) * g
+    return theta - lr * step / (sqrt(v / (1 - beta2**t)) + eps), m, v, mu_product
+
+
+@rule(
+    reference=Reference(
+        "Liu et al.", 2020, "On the Variance of the Adaptive Learning Rate and Beyond",
+        "ICLR, arXiv:1908.03265",
+    ),
+    search=_ADAM_RATES,
+)  # fmt: skip
+def radam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """RAdam: Adam whose adaptive rate waits for its variance to settle (Liu et al. 2020)."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    rho_inf = 2 / (1 - beta2) - 1
+    rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+    rising = (rho - 4) * (rho - 2) * rho_inf
+    rectifier = sqrt(rising / ((rho_inf - 4) * (rho_inf - 2) * rho))
+    adapted = rectifier * sqrt(1 - beta2**t) / (sqrt(v) + eps)
+    return theta - lr / (1 - beta1**t) * m * where(rho > 5, adapted, 1.0), m, v

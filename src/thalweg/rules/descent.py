@@ -1,0 +1,93 @@
+"""Plain descent and momentum: a step along the gradient or its running average."""
+
+from ..ops import clamp, maximum, sign, where
+from .core import LogRange, Reference, rule
+
+_RATES = {"lr": LogRange(3e-2)}
+
+
+@rule(
+    reference=Reference(
+        "Robbins & Monro", 1951, "A Stochastic Approximation Method",
+        "Annals of Mathematical Statistics 22(3)",
+    ),
+    search={"lr": LogRange(1e-1)},
+)  # fmt: skip
+def sgd(theta, g, t, *, lr=1e-3):
+    """Gradient descent: a step against the gradient, of the batch or of a sample of it."""
+    return theta - lr * g
+
+
+@rule(
+    reference=Reference(
+        "Polyak", 1964, "Some Methods of Speeding Up the Convergence of Iteration Methods",
+        "USSR Computational Mathematics and Mathematical Physics 4(5)",
+    ),
+    search=_RATES,
+)  # fmt: skip
+def momentum(theta, g, v, t, *, lr=1e-3, momentum=0.9, dampening=0.0):
+    """Momentum: the heavy ball of Polyak 1964; the first gradient enters undamped."""
+    v = momentum * v + where(t > 1, 1 - dampening, 1.0) * g
+    return theta - lr * v, v
+
+
+@rule(
+    reference=Reference(
+        "Nesterov", 1983, "A Method for Solving the Convex Programming Problem with Convergence "
+        "Rate O(1/k²)", "Soviet Mathematics Doklady 27",
+    ),
+    search=_RATES,
+)  # fmt: skip
+def nesterov(theta, g, v, t, *, lr=1e-3, momentum=0.9):
+    """Nesterov momentum: the step looks ahead by one velocity (in Sutskever's form, 2013)."""
+    v = momentum * v + g
+    return theta - lr * (g + momentum * v), v
+
+
+@rule(
+    reference=Reference(
+        "Polyak & Juditsky", 1992, "Acceleration of Stochastic Approximation by Averaging",
+        "SIAM Journal on Control and Optimization 30(4)",
+    ),
+    search={"lr": LogRange(1e-1)},
+)  # fmt: skip
+def asgd(theta, g, average, t, *, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6):
+    """ASGD: gradient descent with a shrinking step, and the average of its iterates beside it."""
+    eta = lr / (1 + lambd * lr * (t - 1)) ** alpha
+    mu = 1 / maximum(1.0, t - 1 - t0)
+    theta = theta * (1 - lambd * eta) - eta * g
+    return theta, average + mu * (theta - average)
+
+
+@rule(
+    reference=Reference(
+        "Riedmiller & Braun", 1993, "A Direct Adaptive Method for Faster Backpropagation Learning",
+        "IEEE International Conference on Neural Networks",
+    ),
+    init={"size": "lr"},
+    search={"lr": LogRange(1e-3)},
+)  # fmt: skip
+def rprop(
+    theta, g, previous, size, t,
+    *, lr=1e-2, eta_minus=0.5, eta_plus=1.2, size_min=1e-6, size_max=50.0,
+):  # fmt: skip
+    """Rprop: only the sign of the gradient counts; the step grows until the sign turns."""
+    turn = g * previous
+    factor = where(turn > 0, eta_plus, where(turn < 0, eta_minus, 1.0))
+    size = clamp(size * factor, size_min, size_max)
+    g = where(turn < 0, 0.0, g)
+    return theta - sign(g) * size, g, size
+
+
+@rule(
+    reference=Reference(
+        "Chen et al.", 2023, "Symbolic Discovery of Optimization Algorithms",
+        "NeurIPS, arXiv:2302.06675",
+    ),
+    search={"lr": LogRange(3e-4)},
+)  # fmt: skip
+def lion(theta, g, m, t, *, lr=1e-4, beta1=0.9, beta2=0.99):
+    """Lion: the sign of an interpolated momentum (Chen et al. 2023, algorithm 2)."""
+    step = sign(beta1 * m + (1 - beta1) * g)
+    m = beta2 * m + (1 - beta2) * g
+    return theta - lr * step, m
