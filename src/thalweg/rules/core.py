@@ -6,13 +6,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, overload
+from typing import Any, overload
+
+from ..errors import UsageError, unknown
 
 Formula = Callable[..., Any]
-F = TypeVar("F", bound=Formula)
 
 
-class RuleError(ValueError):
+class RuleError(UsageError):
     """A rule, or a use of one, that cannot work; the message names the line and the fix."""
 
 
@@ -254,15 +255,11 @@ def find(name: str) -> Rule:
     """The built-in rule of this name.
 
     Raises:
-        RuleError: there is none; the message names the nearest ones.
+        UsageError: there is none; the message names the nearest ones.
     """
-    import difflib
-
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_REGISTRY)}"
-    raise RuleError(f"no optimizer named {name!r}; {hint}")
+    if name not in _REGISTRY:
+        raise unknown("optimizer", name, _REGISTRY)
+    return _REGISTRY[name]
 
 
 def registry() -> Mapping[str, Rule]:

@@ -49,14 +49,17 @@ def nesterov(theta, g, v, t, *, lr=1e-3, momentum=0.9):
         "Polyak & Juditsky", 1992, "Acceleration of Stochastic Approximation by Averaging",
         "SIAM Journal on Control and Optimization 30(4)",
     ),
+    init={"eta": "lr", "mu": 1.0},
+    scalars=("eta", "mu"),
     search={"lr": LogRange(1e-1)},
 )  # fmt: skip
-def asgd(theta, g, average, t, *, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6):
+def asgd(theta, g, average, eta, mu, t, *, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6):
     """ASGD: gradient descent with a shrinking step, and the average of its iterates beside it."""
-    eta = lr / (1 + lambd * lr * (t - 1)) ** alpha
-    mu = 1 / maximum(1.0, t - 1 - t0)
     theta = theta * (1 - lambd * eta) - eta * g
-    return theta, average + mu * (theta - average)
+    average = average + mu * (theta - average)
+    eta = lr / (1 + lambd * lr * t) ** alpha
+    mu = 1 / maximum(1.0, t - t0)
+    return theta, average, eta, mu
 
 
 @rule(
