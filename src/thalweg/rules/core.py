@@ -125,6 +125,9 @@ class Combinator:
     uses: tuple[str, ...]
     title: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.formula)
+
     def __call__(
         self,
         inner: Rule,
@@ -213,8 +216,10 @@ def _make(
     slots, defaults = positional[2:-1], _defaults(formula)
     for slot, value in (init or {}).items():
         if slot not in slots or (isinstance(value, str) and value not in defaults):
-            raise RuleError(f"{place(formula)}: init={{{slot!r}: {value!r}}} names no slot or "
-                            f"hyperparameter; slots {[*slots]}, hyperparameters {[*defaults]}")  # fmt: skip
+            raise RuleError(
+                f"{place(formula)}: init={{{slot!r}: {value!r}}} names no slot or hyperparameter; "
+                f"slots {[*slots]}, hyperparameters {[*defaults]}"
+            )
     if unknown := set(scalars) - set(slots):
         raise RuleError(f"{place(formula)}: scalars={sorted(unknown)} are no slots of {[*slots]}")
     missing = [k for k, v in defaults.items() if math.isnan(v)]

@@ -1,0 +1,99 @@
+"""The compiled CPU engine: one kernel per program and number type, one launch for all tensors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import cache
+
+import numpy as np
+
+from ...tape import Program
+from ..tables import Floats, Ints
+from . import store
+from . import threads as team
+from .lift import source
+from .memory import DTYPES
+
+__all__ = ["DTYPES", "Launch", "source"]
+
+_GRAIN = 8192  # elements that one more thread must find to be worth waking
+
+
+class Launch:
+    """A kernel with the tables it reads; call it to step every chunk once.
+
+    Write addresses into `pointers`, values into `scalars`, then call. The step number and the
+    scalar slots advance by themselves.
+
+    Attributes:
+        pointers: int64 (tensors, arrays): the address of each array of each tensor, in the
+            program's order of arrays.
+        scalars: float64 (rows, scalars): hyperparameters, scalar slots and t of each row, in the
+            program's order; t is the number of steps taken.
+        chunks: int64 (chunks, 4), from `tables.cut`; replace it to step other pieces.
+    """
+
+    def __init__(self, program: Program, dtype: str, tensors: int, rows: int, chunks: Ints) -> None:
+        self.program = program
+        self.pointers: Ints = np.zeros((tensors, len(program.arrays)), np.int64)
+        self.scalars: Floats = np.zeros((rows, len(program.scalars)))
+        self._steps = self.scalars[:, -1]
+        self._slots = self.scalars[:, -1 - len(program.updates) : -1]
+        self._updates: Floats = np.zeros((rows, len(program.updates)))
+        self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
+        self._header: Ints = np.zeros(6, np.int64)
+        self._kernel = kernel(program, dtype)
+        self._call = self._kernel.ctypes
+        self._address = int(self._kernel.address)
+        self._launch = int(self._header.ctypes.data)
+        self.chunks = chunks
+
+    @property
+    def chunks(self) -> Ints:
+        """The pieces that a call steps."""
+        return self._chunks
+
+    @chunks.setter
+    def chunks(self, chunks: Ints) -> None:
+        self._chunks = np.ascontiguousarray(chunks, np.int64)
+        elements = int((self._chunks[:, 2] - self._chunks[:, 1]).sum())
+        self._useful = min(len(self._chunks), 1 + elements // _GRAIN)
+        tables = (self._tickets, None, self._chunks, self.pointers, self.scalars, self._updates)
+        self._header[:] = [len(chunks) if a is None else a.ctypes.data for a in tables]
+
+    def __call__(self, threads: int) -> None:
+        """Step once, on at most this many threads."""
+        self._steps += 1
+        self._tickets[0] = 0
+        team.run(self._call, self._address, self._launch, min(threads, self._useful))
+        if self._updates.size:
+            self._slots[:] = self._updates
+
+
+_lock = threading.RLock()
+
+
+def _fresh_lock() -> None:
+    global _lock
+    _lock = threading.RLock()  # a child may have been forked while another thread compiled
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
+
+
+def kernel(program: Program, dtype: str):  # type: ignore[no-untyped-def]  # numba's CFunc
+    """The compiled kernel of a program; the same object for all that ask."""
+    with _lock:
+        return _compiled(program.key, dtype, program)
+
+
+@cache
+def _compiled(key: str, dtype: str, program: Program):  # type: ignore[no-untyped-def]
+    name = "".join(c if c.isalnum() else "_" for c in program.name).strip("_")
+    return store.load(
+        f"{name}-{dtype}",
+        source(program, dtype),
+        source(program, dtype, entry="entry_in_memory"),
+    )

@@ -1,0 +1,292 @@
+"""A rule run on symbols: a straight-line program over arrays, and one over scalars before it.
+
+Whatever depends on hyperparameters and the step number alone (`1 - beta1**t`) lands in the
+*prologue*, which an engine evaluates in float64 once per row of its table: per parameter group,
+or per lane of a race. What touches the parameter lands in the *body*, once per element. The
+program holds no value of any hyperparameter, so nothing recompiles when one changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from .rules.core import Rule, RuleError, place
+
+Operand = str | float
+
+
+class Instruction(NamedTuple):
+    """`target = operation(*operands)`; an operand is a value's name or a literal."""
+
+    target: str
+    operation: str
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a rule computes, with every value named and assigned once.
+
+    Attributes:
+        name: the rule's name.
+        title: the rule's first line, for people who read kernels.
+        arrays: the inputs with one number per element: theta, g and the array slots.
+        scalars: the inputs with one number per row: hyperparameters, scalar slots, t.
+        prologue: instructions over scalars alone, in float64.
+        constants: the scalars that the body reads.
+        flags: the constants that are conditions.
+        body: instructions over arrays and constants.
+        outputs: (array, value to store into it); arrays that stay as they are do not appear.
+        updates: (scalar slot, its next value).
+    """
+
+    name: str
+    title: str
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    prologue: tuple[Instruction, ...]
+    constants: tuple[str, ...]
+    flags: frozenset[str]
+    body: tuple[Instruction, ...]
+    outputs: tuple[tuple[str, Operand], ...]
+    updates: tuple[tuple[str, Operand], ...]
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The arrays whose elements the body needs."""
+        used = {o for i in self.body for o in i.operands} | {value for _, value in self.outputs}
+        return tuple(a for a in self.arrays if a in used)
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the computation: programs with equal keys compute the same."""
+        parts = (self.arrays, self.scalars, self.prologue, self.constants, sorted(self.flags),
+                 self.body, self.outputs, self.updates)  # fmt: skip
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def trace(rule: Rule) -> Program:
+    """Run the rule once on symbols and write down what it did.
+
+    Args:
+        rule: the rule, with any combinators in front of it.
+
+    Raises:
+        RuleError: the formula does something no kernel can: branches on an array, calls a
+            function outside `thalweg.ops`, returns the wrong number of slots. The message
+            names the line and the fix.
+    """
+    arrays = ("theta", "g", *rule.array_slots)
+    scalars = (*rule.defaults, *(s for s in rule.slots if s in rule.scalars), "t")
+    if clash := set(arrays) & set(scalars):
+        raise RuleError(
+            f"{place(rule.formula)}: {sorted(clash)[0]!r} names an array and a hyperparameter"
+        )
+    tape = _Tape((*arrays, *scalars))
+    symbols = {name: Symbol(tape, name, True) for name in arrays}
+    symbols |= {name: Symbol(tape, name, False) for name in scalars}
+    rest = [symbols[name] for name in (*rule.slots, "t")]
+    try:
+        result = rule(
+            symbols["theta"], symbols["g"], *rest, **{k: symbols[k] for k in rule.defaults}
+        )
+    except Exception as error:
+        raise _explain(rule, error) from error
+    return tape.program(rule, arrays, scalars, _returned(rule, result))
+
+
+class Symbol:
+    """A value of the program while it is being written down."""
+
+    __slots__ = ("is_array", "is_flag", "name", "tape")
+    __array_ufunc__ = None  # NumPy must refuse, so that the tape can say what to use instead
+
+    def __init__(self, tape: _Tape, name: str, is_array: bool, is_flag: bool = False) -> None:
+        self.tape, self.name, self.is_array, self.is_flag = tape, name, is_array, is_flag
+
+    def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> Symbol:
+        return self.tape.apply(name, args)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __bool__(self) -> bool:
+        raise RuleError(
+            "a formula cannot branch on a value: `if`, `and`, `or`, `while`, min() and max() are "
+            "out; use ops.where(condition, a, b), `&`, `|`, ops.minimum or ops.maximum"
+        )
+
+    def _refuse(self, *_: Any) -> Any:
+        raise RuleError(
+            "a formula may use arithmetic and the functions of thalweg.ops alone; "
+            "import the function from thalweg.ops (sqrt, abs, sign, exp, maximum, where, …)"
+        )
+
+    __float__ = __int__ = __index__ = __len__ = __iter__ = __array__ = __getitem__ = _refuse
+    __hash__ = None  # type: ignore[assignment]  # == makes a condition, so it cannot be a key
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[..., Symbol]:
+    def method(self: Symbol, *others: Any) -> Symbol:
+        args = (*others, self) if reflected else (self, *others)
+        return self.tape.apply(name, args)
+
+    return method
+
+
+for _name, _methods in {
+    "add": ("add", "radd"),
+    "sub": ("sub", "rsub"),
+    "mul": ("mul", "rmul"),
+    "div": ("truediv", "rtruediv"),
+    "pow": ("pow", "rpow"),
+}.items():
+    for _method in _methods:
+        setattr(Symbol, f"__{_method}__", _operator(_name, reflected=_method[0] == "r"))
+for _name in ("neg", "abs", "gt", "lt", "ge", "le", "eq", "ne", "and", "or", "invert"):
+    setattr(Symbol, f"__{_name}__", _operator(_name))
+
+CONDITIONS = frozenset({"gt", "lt", "ge", "le", "eq", "ne", "and", "or", "invert"})
+
+
+class _Tape:
+    """Instructions in the order they were first needed; an equal one is written only once."""
+
+    def __init__(self, taken: tuple[str, ...]) -> None:
+        self.taken = frozenset(taken)
+        self.seen: dict[tuple[str, tuple[Operand, ...]], Symbol] = {}
+        self.lines: dict[str, tuple[bool, Instruction]] = {}
+
+    def apply(self, name: str, args: tuple[Any, ...]) -> Symbol:
+        """The value of an operation, simplified where that holds for every value."""
+        if name == "div" and _is_array(args[0]) and not _is_array(args[1]):
+            # One reciprocal per row instead of a division per element.
+            one_over = self.apply("div", (1.0, args[1])) if _symbol(args[1]) else 1.0 / args[1]
+            return self.apply("mul", (args[0], one_over))
+        if name == "pow" and _is_array(args[0]) and args[1] in (2, 3, 4) and not _symbol(args[1]):
+            return _power(args[0], int(args[1]))
+        return self.write(name, tuple(_operand(a) for a in args), any(map(_is_array, args)),
+                          _is_flag(name, args))  # fmt: skip
+
+    def write(
+        self, name: str, operands: tuple[Operand, ...], is_array: bool, is_flag: bool
+    ) -> Symbol:
+        """The symbol of an instruction, old or new."""
+        if (name, operands) not in self.seen:
+            target = f"{'x' if is_array else 's'}{len(self.seen)}"
+            while target in self.taken:
+                target += "_"
+            self.lines[target] = (is_array, Instruction(target, name, operands))
+            self.seen[name, operands] = Symbol(self, target, is_array, is_flag)
+        return self.seen[name, operands]
+
+    def program(
+        self, rule: Rule, arrays: tuple[str, ...], scalars: tuple[str, ...], result: dict[str, Any]
+    ) -> Program:
+        """The instructions that the result needs, dead ones dropped."""
+        outputs = {s: _operand(v) for s, v in result.items() if s not in rule.scalars}
+        updates = {s: _operand(v) for s, v in result.items() if s in rule.scalars}
+        needed = {*outputs.values(), *updates.values()}
+        for target, (_, line) in reversed(self.lines.items()):
+            if target in needed:
+                needed.update(line.operands)
+        kept = {t: (a, line) for t, (a, line) in self.lines.items() if t in needed}
+        body = tuple(line for is_array, line in kept.values() if is_array)
+        prologue = tuple(line for is_array, line in kept.values() if not is_array)
+        known = {*scalars, *(line.target for line in prologue)}
+        read = (o for line in body for o in line.operands)
+        constants = dict.fromkeys(o for o in (*read, *outputs.values()) if o in known)
+        flags = {s.name for s in self.seen.values() if s.is_flag and s.name in constants}
+        return Program(
+            name=rule.name,
+            title=rule.title,
+            arrays=arrays,
+            scalars=scalars,
+            prologue=prologue,
+            constants=tuple(str(c) for c in constants),
+            flags=frozenset(flags),
+            body=body,
+            outputs=tuple((s, v) for s, v in outputs.items() if s != v),
+            updates=tuple(updates.items()),
+        )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Symbol) and value.is_array
+
+
+def _symbol(value: Any) -> bool:
+    return isinstance(value, Symbol)
+
+
+def _is_flag(name: str, args: tuple[Any, ...]) -> bool:
+    return name in CONDITIONS or (
+        name == "where" and all(isinstance(a, Symbol) and a.is_flag for a in args)
+    )
+
+
+def _power(base: Symbol, exponent: int) -> Symbol:
+    """A small whole power as products, which every engine rounds alike."""
+    square = base.tape.apply("mul", (base, base))
+    if exponent == 2:
+        return square
+    return base.tape.apply("mul", (square, base if exponent == 3 else square))
+
+
+def _operand(value: Any) -> Operand:
+    if isinstance(value, Symbol):
+        return value.name
+    if isinstance(value, int | float):
+        return float(value)
+    raise RuleError(
+        f"a formula cannot use {value!r} of type {type(value).__name__}: only its own arguments, "
+        "plain numbers and the functions of thalweg.ops"
+    )
+
+
+def _returned(rule: Rule, result: tuple[Any, ...]) -> dict[str, Any]:
+    """Which value goes into which slot, once it is sure that the formula returned all of them."""
+    names = ("theta", *rule.slots)
+    where, line = place(rule.formula), f"return {', '.join(names)}"
+    if len(result) != len(names):
+        raise RuleError(
+            f"{where}: {rule.name} returns {len(result)} values but its signature has "
+            f"{len(names)}: the parameter and {len(rule.slots)} slots; end it with `{line}`, "
+            "each in its new form"
+        )
+    for name, value in zip(names, result, strict=True):
+        if not isinstance(value, Symbol | int | float):
+            raise RuleError(f"{where}: {rule.name} returns {value!r} for {name}; `{line}` wanted")
+        if name in rule.scalars and _is_array(value):
+            raise RuleError(
+                f"{where}: slot {name!r} of {rule.name} is declared scalar, but its new value has "
+                "one number per element; take it out of scalars=… or compute it from scalars"
+            )
+    return dict(zip(names, result, strict=True))
+
+
+def _explain(rule: Rule, error: Exception) -> RuleError:
+    """The error with the formula's own line in front and the fix behind."""
+    written = {rule.formula.__code__, *(c.formula.__code__ for c in rule.before)}
+    line, trouble = place(rule.formula), error.__traceback__
+    while trouble is not None:
+        code = trouble.tb_frame.f_code
+        if code in written:
+            text = linecache.getline(code.co_filename, trouble.tb_lineno).strip()
+            line = f"{code.co_filename}:{trouble.tb_lineno}: `{text}`"
+        trouble = trouble.tb_next
+    if isinstance(error, RuleError):
+        return RuleError(f"{line}: {error}")
+    return RuleError(
+        f"{line}: {type(error).__name__}: {error}. A formula may use arithmetic and the functions "
+        "of thalweg.ops alone, on its own arguments and plain numbers"
+    )
+
+
+__all__ = ["CONDITIONS", "Instruction", "Operand", "Program", "Symbol", "trace"]
