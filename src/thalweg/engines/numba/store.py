@@ -7,10 +7,12 @@ import linecache
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite
@@ -49,9 +51,14 @@ def load(name: str, on_disk: str, in_memory: str) -> Any:
         else:
             try:
                 return _execute(on_disk, path)
-            except Exception:
+            except Exception as error:
                 # A damaged entry must not cost the user a step; what is wrong with the kernel
                 # itself will be raised again by this second attempt.
+                warnings.warn(
+                    f"thalweg rebuilds the kernel in {home}: {type(error).__name__}: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
                 shutil.rmtree(home, ignore_errors=True)
                 return _execute(on_disk, _write(home, on_disk))
     _warn_once(trouble)
@@ -61,9 +68,12 @@ def load(name: str, on_disk: str, in_memory: str) -> Any:
 
 
 def _execute(source: str, path: Path) -> Any:
-    space: dict[str, Any] = {"__name__": f"thalweg_kernel_{path.stem}", "__file__": str(path)}
-    exec(compile(source, str(path), "exec"), space)
-    return space["kernel"]
+    # numba finds a kept kernel's globals through its module's name.
+    module = ModuleType(f"thalweg_kernels.{path.parent.name or path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module.kernel
 
 
 def _write(home: Path, source: str) -> Path:
