@@ -1,0 +1,1 @@
+"""A fair race between optimizers: search, fresh paired runs, verdict."""

@@ -1,0 +1,417 @@
+"""What a race may conclude: intervals over seeds, paired comparisons, ties, cost of tuning.
+
+Every function is pure and float64: the same values and seed give the same answer. Scores must
+be finite; a diverged run is no gap in the data but the worst outcome, and the caller says so
+with the worst score the metric can have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import UsageError
+
+Array = NDArray[np.float64]
+
+_EXACT_PAIRS = 16  # up to here all sign flips are enumerated: 2^15 rows by symmetry
+_LARGEST = 1e300  # beyond this a sum over seeds overflows
+
+
+class Interval(NamedTuple):
+    """A mean over seeds and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A paired mean difference over seeds, its confidence interval and two-sided p-value."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+class Standing(NamedTuple):
+    """One optimizer against the leader: `difference` is its score minus the leader's.
+
+    `probability_better` is P(better than the leader on one seed); `adjusted_p` is Holm's.
+    """
+
+    name: str
+    difference: Difference
+    adjusted_p: float
+    probability_better: float
+    tied: bool
+
+
+class Ties(NamedTuple):
+    """The leader by mean, and everyone's standing in rank order, the leader's first."""
+
+    leader: str
+    standings: tuple[Standing, ...]
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """The names that tie for first, in rank order; one name is a sole winner."""
+        return tuple(s.name for s in self.standings if s.tied)
+
+
+class GoodRange(NamedTuple):
+    """The learning rates that do about as well as the best, and log10(high/low)."""
+
+    low: float
+    high: float
+    decades: float
+
+
+def interval(
+    values: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Bootstrap confidence interval of the mean: BCa, expanded for small samples.
+
+    BCa corrects the percentile interval for bias and skewness; the expansion replaces the normal
+    quantile z by √(n/(n−1))·t(n−1), without which all bootstrap intervals are too narrow for ten
+    seeds: over simulated samples of ten, the nominal 95 % held the mean of a normal in 94.5 % and
+    of an exponential in 92.5 % (the plain percentile interval: 91 % and 85 %). It never leaves
+    the range of the data, which with fewer than five values is too narrow: 75 % for three.
+
+    Args:
+        values: one score per seed, shape (n,), finite. One value alone gives low = high = mean.
+        level: confidence level, between 0 and 1.
+        resamples: bootstrap resamples.
+        seed: of the resampling.
+
+    Returns:
+        mean, low, high.
+
+    Raises:
+        UsageError: no values, one that is not finite, or a level outside (0, 1).
+
+    Source: Efron (1987), Better Bootstrap Confidence Intervals, JASA 82; Hesterberg (2015), What
+    Teachers Should Know About the Bootstrap, The American Statistician 69(4), for the expansion.
+    """
+    x = _scores("values", values)
+    _check_level(level)
+    if resamples < 1:
+        raise UsageError(f"resamples={resamples} must be at least 1")
+    n, mean = len(x), float(x.mean())
+    if np.ptp(x) == 0:
+        return Interval(mean, mean, mean)
+    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    means = x[drawn].mean(axis=1)
+    deviation = (x - mean) / np.abs(x - mean).max()
+    acceleration = (deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5)
+    below = ((means < mean).mean() + (means <= mean).mean()) / 2
+    normal = NormalDist()
+    bias = normal.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
+    reach = math.sqrt(n / (n - 1)) * _student_quantile((1 + level) / 2, n - 1)
+    # A denominator at or below zero means that the end lies beyond the last resample.
+    ends = [
+        normal.cdf(bias + z / max(1 - acceleration * z, 1e-12))
+        for z in (bias - reach, bias + reach)
+    ]
+    low, high = np.quantile(means, ends)
+    return Interval(mean, float(low), float(high))
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """Mean of a − b over paired seeds, with its interval and an exact p-value.
+
+    The interval is the bootstrap's (see `interval`). The two-sided p-value is the sign-flip
+    permutation test's, exact in finite samples where a bootstrap p-value is too small: if both
+    came from one distribution, swapping the two scores of any seed would change nothing. The
+    smallest p-value of n pairs is therefore 2^(1−n). Beyond 16 pairs the flips are drawn.
+
+    Args:
+        a: one score per seed, shape (n,), finite.
+        b: the other's scores on the same seeds, shape (n,), finite.
+        level: confidence level of the interval, between 0 and 1.
+        resamples: bootstrap resamples, and sign flips drawn where they are not enumerated.
+        seed: of the resampling.
+
+    Returns:
+        mean, low, high of a − b, and p.
+
+    Raises:
+        UsageError: as `interval`, or the two differ in length.
+
+    Source: Fisher (1935), The Design of Experiments, section 21; Pitman (1937), Significance
+    Tests Which May Be Applied to Samples from Any Populations, JRSS Supplement 4.
+    """
+    first, second = _pair(a, b)
+    d = first - second
+    estimate = interval(d, level=level, resamples=resamples, seed=seed)
+    return Difference(*estimate, p=_sign_flip_p(d, resamples, seed))
+
+
+def probability_better(a: ArrayLike, b: ArrayLike, *, higher_is_better: bool) -> float:
+    """P(A better than B) on one seed: the share of pairs that A wins, ties counted half.
+
+    Args:
+        a: one score per seed, shape (n,), finite.
+        b: the other's scores on the same seeds, shape (n,), finite.
+        higher_is_better: True for accuracy, False for loss.
+
+    Returns:
+        Between 0 and 1; 0.5 for equals.
+
+    Raises:
+        UsageError: a score that is not finite, or lengths that differ.
+
+    Source: Bouthillier et al. (2021), Accounting for Variance in Machine Learning Benchmarks,
+    MLSys.
+    """
+    first, second = _pair(a, b)
+    sign = 1.0 if higher_is_better else -1.0
+    return float((1 + np.sign(sign * (first - second))).mean() / 2)
+
+
+def holm(p_values: Sequence[float] | Array) -> Array:
+    """Holm's adjusted p-values: at most a share α of families has a false rejection at p ≤ α.
+
+    Args:
+        p_values: the family's p-values, shape (m,), between 0 and 1.
+
+    Returns:
+        Adjusted p-values, shape (m,), in the order given.
+
+    Raises:
+        UsageError: a value outside [0, 1].
+
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian
+    Journal of Statistics 6.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise UsageError(f"p_values={p_values!r} must be a list of numbers between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def ties(
+    scores: Mapping[str, ArrayLike],
+    *,
+    higher_is_better: bool,
+    margin: float = 0.0,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Ties:
+    """Who leads, and who cannot be told from the leader.
+
+    Everyone is compared with the leader on paired seeds, the p-values adjusted by Holm. An
+    optimizer ties with the leader unless it is significantly worse and by no less than `margin`.
+    Choosing the leader for its mean does not spoil a sole winner: that claim needs the runner-up
+    rejected by a two-sided test at 1 − level, which holds its error at 1 − level for any number
+    of optimizers (Hung & Fithian 2019). With fewer seeds than `seeds_needed` nobody can lose.
+
+    Args:
+        scores: for each optimizer its final scores on the same seeds in the same order, shape
+            (n,) each, finite, diverged runs given as the worst outcome.
+        higher_is_better: True for accuracy, False for loss.
+        margin: the smallest mean difference that matters, in the score's unit.
+        level: confidence level of the intervals; 1 − level is the error rate of the verdict.
+        resamples: as for `paired_difference`.
+        seed: as for `paired_difference`; all optimizers share the resampled seeds.
+
+    Returns:
+        The leader and every standing in rank order; equal means keep the order given.
+
+    Raises:
+        UsageError: no optimizer, scores not finite or unequal in number, a negative margin.
+
+    Source: Hung & Fithian (2019), Rank Verification for Exponential Families, Annals of
+    Statistics 47(2); Holm (1979).
+    """
+    if not scores:
+        raise UsageError("scores is empty; give the scores of at least one optimizer")
+    if not margin >= 0:
+        raise UsageError(f"margin={margin!r} must be 0 or more, in the unit of the score")
+    table = {name: _scores(f"scores[{name!r}]", values) for name, values in scores.items()}
+    if len({len(x) for x in table.values()}) > 1:
+        counts = ", ".join(f"{name} has {len(x)}" for name, x in table.items())
+        raise UsageError(f"scores must be on the same seeds, one per seed; {counts}")
+    ranked = sorted(table, key=lambda name: float(table[name].mean()), reverse=higher_is_better)
+    leader = table[ranked[0]]
+    differences = [
+        paired_difference(table[name], leader, level=level, resamples=resamples, seed=seed)
+        for name in ranked
+    ]
+    adjusted = [1.0, *holm([d.p for d in differences[1:]])]
+    standings = tuple(
+        Standing(
+            name=name,
+            difference=d,
+            adjusted_p=float(p),
+            probability_better=probability_better(
+                table[name], leader, higher_is_better=higher_is_better
+            ),
+            tied=bool(p > 1 - level or abs(d.mean) < margin),
+        )
+        for name, d, p in zip(ranked, differences, adjusted, strict=True)
+    )
+    return Ties(ranked[0], standings)
+
+
+def seeds_needed(optimizers: int, *, level: float = 0.95) -> int:
+    """The fewest seeds with which `ties` can tell anyone from the leader.
+
+    The smallest sign-flip p-value of n seeds, 2^(1−n), must survive Holm's factor.
+
+    Args:
+        optimizers: how many are compared, 2 or more.
+        level: confidence level, between 0 and 1.
+
+    Returns:
+        The number of seeds: 6 for two optimizers at 0.95, 10 for 14 to 26.
+
+    Raises:
+        UsageError: fewer than two optimizers, or a level outside (0, 1).
+    """
+    _check_level(level)
+    if optimizers < 2:
+        raise UsageError(f"optimizers={optimizers} must be 2 or more")
+    return 1 + math.ceil(math.log2((optimizers - 1) / (1 - level)))
+
+
+def expected_best(values: ArrayLike, *, higher_is_better: bool) -> Array:
+    """Expected best score of k of the configurations tried, for every k.
+
+    Exact for k drawn without replacement: the i-th smallest of n is the best of k with
+    probability C(i−1, k−1) / C(n, k). Unlike the plug-in form with replacement of Dodge et al.
+    (2019) this is unbiased (Tang et al. 2020).
+
+    Args:
+        values: validation score of each configuration, shape (n,), finite, diverged ones given
+            as the worst outcome.
+        higher_is_better: True for accuracy, False for loss.
+
+    Returns:
+        Shape (n,): entry k − 1 is the expected best of k configurations.
+
+    Raises:
+        UsageError: no values, or one that is not finite.
+
+    Source: Dodge et al. (2019), Show Your Work, EMNLP; Tang et al. (2020), Showing Your Work
+    Doesn't Always Work, ACL.
+    """
+    x = _scores("values", values)
+    best_first = np.sort(x)[::-1] if higher_is_better else np.sort(x)
+    n = len(x)
+    k = np.arange(1, n + 1)[:, None]
+    rank = np.arange(n)[None, :]
+    # C(i−2, k−1) / C(i−1, k−1) = (i−k) / (i−1) steps down from the best, i = n, whose weight is
+    # k/n; no binomial coefficient is formed, so none overflows.
+    ratio = np.maximum(n - rank + 1 - k, 0) / (n - rank)
+    ratio[:, :1] = k / n
+    return np.cumprod(ratio, axis=1) @ best_first
+
+
+def good_range(
+    learning_rates: ArrayLike, scores: ArrayLike, *, higher_is_better: bool, tolerance: float
+) -> GoodRange:
+    """The unbroken run of learning rates around the best that score within `tolerance` of it.
+
+    Its ends are learning rates that were tried, nothing is interpolated. Among equal bests the
+    smallest learning rate counts as the best.
+
+    Args:
+        learning_rates: the grid, shape (n,), positive and distinct, in any order.
+        scores: the score at each, shape (n,), finite, diverged runs given as the worst outcome.
+        higher_is_better: True for accuracy, False for loss.
+        tolerance: how far below the best is still good, in the score's unit.
+
+    Returns:
+        low, high and the decades between them; 0 decades if the best stands alone.
+
+    Raises:
+        UsageError: a learning rate not positive or given twice, lengths that differ, scores not
+            finite, a negative tolerance.
+    """
+    rates, x = _scores("learning_rates", learning_rates), _scores("scores", scores)
+    if len(rates) != len(x):
+        raise UsageError(f"{len(rates)} learning_rates but {len(x)} scores; give one score each")
+    if rates.min() <= 0 or len(np.unique(rates)) < len(rates):
+        raise UsageError(f"learning_rates={rates.tolist()} must be positive and distinct")
+    if not tolerance >= 0:
+        raise UsageError(f"tolerance={tolerance!r} must be 0 or more, in the unit of the score")
+    order = np.argsort(rates)
+    rates, x = rates[order], x[order] if higher_is_better else -x[order]
+    best = int(x.argmax())
+    bad = np.flatnonzero(x < x[best] - tolerance)
+    after = int(np.searchsorted(bad, best))
+    first = bad[after - 1] + 1 if after > 0 else 0
+    last = bad[after] - 1 if after < len(bad) else len(x) - 1
+    low, high = float(rates[first]), float(rates[last])
+    return GoodRange(low, high, math.log10(high / low))
+
+
+def _sign_flip_p(d: Array, resamples: int, seed: int) -> float:
+    """Two-sided p-value of mean zero: the share of sign flips with a sum as far from zero."""
+    n = len(d)
+    if n <= _EXACT_PAIRS:
+        # The first pair keeps its sign: flipping all of them gives the same distance from zero.
+        flipped = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
+        drawn = 0
+    else:
+        flipped = np.random.default_rng(seed).integers(0, 2, size=(resamples, n))
+        drawn = 1  # the flip that was observed counts among the drawn, or p could be 0
+    sums = np.abs((1.0 - 2.0 * flipped) @ d)
+    # Sums that are equal on paper, as accuracies on one test set give, differ by rounding.
+    observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()
+    return float(((sums >= observed).sum() + drawn) / (len(sums) + drawn))
+
+
+@cache
+def _student_quantile(probability: float, dof: int) -> float:
+    """Quantile above the median of Student's t, in the angle φ with t = √dof · tan φ.
+
+    The density of φ is proportional to cos^(dof−1) φ; it is integrated by the trapezoid rule.
+    """
+    angle = np.linspace(0, math.pi / 2, 20_001)
+    density = np.cos(angle) ** (dof - 1)
+    area = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return math.sqrt(dof) * math.tan(np.interp(2 * probability - 1, area / area[-1], angle))
+
+
+def _scores(name: str, values: ArrayLike) -> Array:
+    """The values as a float64 vector of finite numbers."""
+    try:
+        x = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}={values!r} must be a list of numbers") from None
+    if x.ndim != 1 or x.size == 0:
+        raise UsageError(f"{name} has shape {x.shape}; give a list of one number or more")
+    bad = np.flatnonzero(~(np.abs(x) <= _LARGEST))
+    if bad.size:
+        raise UsageError(
+            f"{name}[{bad[0]}]={x[bad[0]]} is not finite; count a diverged run as the worst "
+            "score that the metric can have"
+        )
+    return x
+
+
+def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    first, second = _scores("a", a), _scores("b", b)
+    if len(first) != len(second):
+        raise UsageError(f"a has {len(first)} scores and b has {len(second)}; pair them by seed")
+    return first, second
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UsageError(f"level={level!r} must lie between 0 and 1, as 0.95")
