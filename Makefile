@@ -1,0 +1,42 @@
+# Everything installs into .venv, once; `make race PYTHON=python3.12` chooses the interpreter.
+PYTHON ?= python3
+TASK ?= digits-mlp
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help race test check bench
+.NOTPARALLEL:
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+race: $(RUNTIME) ## race the optimizers on digits-mlp, or on TASK=name; the report lands in races/
+	$(BIN)/thalweg race $(TASK) --out races/$(TASK)
+
+test: $(DEV) ## the tests
+	$(BIN)/pytest
+
+check: $(DEV) ## format, lint, types, import law, then the tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: $(RUNTIME) ## the timings of the README, as ratios
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/first_step.py
+	$(BIN)/python benchmarks/lanes.py
+
+$(RUNTIME): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(DEV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(RUNTIME) $@
