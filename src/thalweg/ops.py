@@ -32,8 +32,8 @@ def abs(x: Any) -> Any:  # the field's name, inside the vocabulary only
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1."""
-    return _apply("sign", x)
+    """-1, 0 or 1; 0 for NaN."""
+    return where(x > 0, 1.0, where(x < 0, -1.0, 0.0))
 
 
 def exp(x: Any) -> Any:
@@ -108,17 +108,21 @@ def _backend(cls: type) -> Callable[[str, tuple[Any, ...]], Any] | None:
 
 
 def _torch(name: str, args: tuple[Any, ...]) -> Any:
-    """torch's functions of two arrays refuse plain numbers, so these become 0-dim tensors."""
+    """torch's functions of two arrays refuse plain numbers, so these become 0-dim tensors.
+
+    They take the arrays' dtype; two numbers alone, chosen by a condition, keep float64.
+    """
     torch = sys.modules["torch"]
-    like = next(a for a in reversed(args) if isinstance(a, torch.Tensor))
     if len(args) > 1:
-        args = tuple(
-            a if isinstance(a, torch.Tensor)
-            else torch.as_tensor(a, device=like.device)
-            if isinstance(a, bool)
-            else torch.as_tensor(a, dtype=like.dtype, device=like.device)
-            for a in args
-        )  # fmt: skip
+        tensors = [a for a in args if isinstance(a, torch.Tensor)]
+        kinds = [a.dtype for a in tensors if a.dtype != torch.bool] or [torch.float64]
+        like = {"device": tensors[0].device, "dtype": kinds[-1]}
+        first, *others = (a if isinstance(a, torch.Tensor) else None for a in args)
+        if first is None:
+            kind = {"dtype": torch.bool} if name == "where" else {}
+            first = torch.as_tensor(args[0], **{**like, **kind})
+        rest = zip(others, args[1:], strict=True)
+        args = (first, *(torch.as_tensor(x, **like) if a is None else a for a, x in rest))
     return getattr(torch, name)(*args)
 
 
@@ -137,7 +141,6 @@ def _guard(function: Callable[[float], float], outside: float) -> Callable[[floa
 _PYTHON: dict[str, Callable[..., Any]] = {
     "sqrt": _guard(math.sqrt, math.nan),
     "abs": math.fabs,
-    "sign": lambda x: x if x != x else float((x > 0) - (x < 0)),
     "exp": _guard(math.exp, math.inf),
     "log": lambda x: -math.inf if x == 0 else _guard(math.log, math.nan)(x),
     "sin": _guard(math.sin, math.nan),

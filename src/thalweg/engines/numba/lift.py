@@ -30,7 +30,6 @@ _OPERATIONS = {
     "sin": "sin({0})",
     "cos": "cos({0})",
     "tanh": "tanh({0})",
-    "sign": "{0} if {0} != {0} else {type}({0} > {zero}) - {type}({0} < {zero})",
     "maximum": "{0} if ({0} >= {1}) | ({0} != {0}) else {1}",
     "minimum": "{0} if ({0} <= {1}) | ({0} != {0}) else {1}",
     "where": "{1} if {0} else {2}",
@@ -149,9 +148,7 @@ def _used(program: Program) -> set[Operand]:
 
 def _line(instruction: Instruction, dtype: str, names: dict[Operand, str]) -> str:
     operands = [_operand(o, dtype, names) for o in instruction.operands]
-    zero = f"{dtype}(0.0)"
-    expression = _OPERATIONS[instruction.operation].format(*operands, type=dtype, zero=zero)
-    return f"{instruction.target} = {expression}"
+    return f"{names[instruction.target]} = {_OPERATIONS[instruction.operation].format(*operands)}"
 
 
 def _operand(operand: Operand, dtype: str, names: dict[Operand, str]) -> str:
