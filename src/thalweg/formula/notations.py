@@ -1,0 +1,272 @@
+"""The ways to write an expression down, each a table of its operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from xml.sax.saxutils import escape
+
+from .shorthand import shorten
+from .symbols import GREEK, Symbol
+from .tree import Expr
+
+
+class Level(IntEnum):
+    """How tightly a written expression holds together."""
+
+    ANY, OR, AND, NOT, COMPARE, SUM, QUOTIENT, PRODUCT, POWER, ATOM = range(10)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one operator is written.
+
+    Attributes:
+        pattern: the text around the operands, or a function of their texts.
+        level: how tightly the result holds.
+        needs: how tightly each operand must hold to stand without parentheses; the last one
+            is for all that follow.
+    """
+
+    pattern: str | Callable[..., str]
+    level: Level
+    needs: tuple[Level, ...] = (Level.ANY,)
+
+    def write(self, operands: Sequence[str]) -> str:
+        pattern = self.pattern
+        return pattern % tuple(operands) if isinstance(pattern, str) else pattern(*operands)
+
+
+@dataclass(frozen=True)
+class Notation:
+    """All that tells one way of writing from another.
+
+    Attributes:
+        forms: by operator; a function without a form is written as a call.
+        number, group, call: patterns for a constant, a parenthesis, a function with its arguments.
+        comma: what separates arguments.
+        symbol: writes a variable.
+        block: writes the statements, each a target and a value.
+        shorten: rewrites an operation before it is written.
+        functions: names of functions where they differ from those in the vocabulary.
+    """
+
+    forms: Mapping[str, Form]
+    number: str
+    group: str
+    comma: str
+    symbol: Callable[[Symbol], str]
+    call: str
+    block: Callable[[Sequence[tuple[str, str]]], str]
+    shorten: Callable[[Expr], Expr] = shorten
+    functions: Mapping[str, str] = field(
+        default_factory=lambda: {"sign": "sgn", "maximum": "max", "minimum": "min"}
+    )
+
+
+def _infix(pattern: str, signs: Mapping[str, str]) -> dict[str, Form]:
+    """The operators that stand between their operands, written alike but for their signs."""
+    forms = {}
+    for name, (level, left, right) in _BINDING.items():
+        forms[name] = Form(pattern.replace("SIGN", signs.get(name, name)), level, (left, right))
+    return forms
+
+
+# Operands of one level group to the left, as in Python; what groups otherwise gets parentheses.
+_BINDING = {
+    "or": (Level.OR, Level.OR, Level.AND),
+    "and": (Level.AND, Level.AND, Level.NOT),
+    **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), (Level.COMPARE, Level.SUM, Level.SUM)),
+    "+": (Level.SUM, Level.SUM, Level.QUOTIENT),
+    "-": (Level.SUM, Level.SUM, Level.QUOTIENT),
+    "*": (Level.PRODUCT, Level.PRODUCT, Level.POWER),
+}
+_SIGNS = {"or": "∨", "and": "∧", "<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "-": "−", "*": "·"}
+
+
+# --- Unicode text, for a terminal ---
+
+_RAISED = str.maketrans("0123456789+−tnk", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗⁿᵏ")
+_LOWERED = str.maketrans("0123456789+−", "₀₁₂₃₄₅₆₇₈₉₊₋")
+_OVER = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "dot": "\u0307"}
+
+
+def _text_power(base: str, exponent: str) -> str:
+    bare = exponent.removeprefix("(").removesuffix(")").replace(" ", "")
+    if len(bare) <= 3 and all(ord(c) in _RAISED for c in bare):
+        return base + bare.translate(_RAISED)
+    return f"{base}^{exponent}"
+
+
+def _text_cases(*rows: str) -> str:
+    *pairs, last = rows
+    chosen = [f"{x} if {c}" for x, c in zip(pairs[::2], pairs[1::2], strict=True)]
+    return "{" + "; ".join([*chosen, f"else {last}"]) + "}"
+
+
+def _text_symbol(symbol: Symbol) -> str:
+    lowered = [
+        s.translate(_LOWERED) if all(ord(c) in _LOWERED for c in s) else f"_{s}"
+        for s in symbol.subscripts
+    ]
+    return symbol.base + _OVER.get(symbol.accent, "") + "".join(lowered)
+
+
+def _text_block(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{target} ← {value}" for target, value in rows)
+
+
+# On one line a/b·c reads either way, so here a quotient is looser than a product.
+TEXT = Notation(
+    forms={
+        **_infix("%s SIGN %s", _SIGNS),
+        "*": Form("%s·%s", Level.PRODUCT, (Level.PRODUCT, Level.POWER)),
+        "/": Form("%s / %s", Level.QUOTIENT, (Level.PRODUCT, Level.POWER)),
+        "neg": Form("−%s", Level.SUM, (Level.QUOTIENT,)),
+        "not": Form("¬%s", Level.NOT, (Level.ATOM,)),
+        "**": Form(_text_power, Level.POWER, (Level.ATOM,)),
+        "sqrt": Form("√%s", Level.POWER, (Level.ATOM,)),
+        "abs": Form("|%s|", Level.ATOM),
+        "cases": Form(_text_cases, Level.ATOM),
+    },
+    number="%s",
+    group="(%s)",
+    comma=", ",
+    symbol=_text_symbol,
+    call="%s(%s)",
+    block=_text_block,
+)
+
+
+# --- LaTeX ---
+
+_LATEX_LETTERS = {letter: f"\\{name}" for name, letter in GREEK.items()}
+_LATEX_LETTERS |= {"ε": r"\varepsilon", "φ": r"\varphi", "∞": r"\infty", "+": "+", "−": "-"}
+
+
+def _latex_word(word: str) -> str:
+    if len(word) == 1 or word.isdigit():
+        return _LATEX_LETTERS.get(word, word)
+    escaped = word.replace("_", r"\_")
+    return rf"\mathrm{{{escaped}}}"
+
+
+def _latex_symbol(symbol: Symbol) -> str:
+    base = _latex_word(symbol.base)
+    if symbol.accent:
+        base = rf"\{symbol.accent}{{{base}}}"
+    lowered = ",".join(map(_latex_word, symbol.subscripts))
+    return f"{base}_{{{lowered}}}" if lowered else base
+
+
+def _latex_cases(*rows: str) -> str:
+    *pairs, last = rows
+    chosen = [rf"{x} & \text{{if }} {c}" for x, c in zip(pairs[::2], pairs[1::2], strict=True)]
+    lines = r" \\ ".join([*chosen, rf"{last} & \text{{otherwise}}"])
+    return rf"\begin{{cases}} {lines} \end{{cases}}"
+
+
+def _latex_block(rows: Sequence[tuple[str, str]]) -> str:
+    lines = " \\\\\n".join(rf"{target} &\leftarrow {value}" for target, value in rows)
+    return f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"
+
+
+LATEX = Notation(
+    forms={
+        **_infix("%s SIGN %s", {
+            "or": r"\lor", "and": r"\land", "<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne",
+            "*": r"\cdot",
+        }),
+        "/": Form(r"\frac{%s}{%s}", Level.POWER),
+        "neg": Form("-%s", Level.SUM, (Level.QUOTIENT,)),
+        "not": Form(r"\lnot %s", Level.NOT, (Level.ATOM,)),
+        "**": Form("%s^{%s}", Level.POWER, (Level.ATOM, Level.ANY)),
+        "sqrt": Form(r"\sqrt{%s}", Level.POWER),
+        "abs": Form(r"\left|%s\right|", Level.ATOM),
+        "cases": Form(_latex_cases, Level.ANY),
+    },
+    number="%s",
+    group=r"\left(%s\right)",
+    comma=", ",
+    symbol=_latex_symbol,
+    call=r"\mathrm{%s}\left(%s\right)",
+    block=_latex_block,
+)  # fmt: skip
+
+
+# --- MathML, which browsers draw without a script ---
+
+_ABOVE = {"hat": "^", "bar": "‾", "tilde": "~", "dot": "˙"}
+_NOBREAK = "\u00a0"
+
+
+def _mathml_symbol(symbol: Symbol) -> str:
+    base = f"<mi>{escape(symbol.base)}</mi>"
+    if symbol.accent:
+        # Without accent="true", which lays the mark across the letter where no math font is there.
+        mark = f'<mo stretchy="false">{_ABOVE[symbol.accent]}</mo>'
+        base = f"<mover>{base}{mark}</mover>"
+    parts = [f"<{tag}>{escape(s)}</{tag}>" for s in symbol.subscripts for tag in (_kind(s),)]
+    lowered = parts[0] if len(parts) == 1 else f"<mrow>{'<mo>,</mo>'.join(parts)}</mrow>"
+    return f"<msub>{base}{lowered}</msub>" if parts else base
+
+
+def _kind(subscript: str) -> str:
+    return "mn" if subscript.isdigit() else "mo" if subscript in "+−" else "mi"
+
+
+def _mathml_power(base: str, exponent: str) -> str:
+    if base.startswith("<msub>"):  # a variable with a subscript: one stands above the other
+        inside = base.removeprefix("<msub>").removesuffix("</msub>")
+        return f"<msubsup>{inside}{exponent}</msubsup>"
+    return f"<msup>{base}{exponent}</msup>"
+
+
+def _mathml_cases(*rows: str) -> str:
+    *pairs, last = rows
+    lines = [
+        (x, f"<mtext>if{_NOBREAK}</mtext>{c}") for x, c in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+    lines.append((last, "<mtext>otherwise</mtext>"))
+    table = "".join(
+        f"<mtr>{_cell(x, 'left')}{_cell(condition, 'left')}</mtr>" for x, condition in lines
+    )
+    return f"<mrow><mo>{{</mo><mtable>{table}</mtable></mrow>"
+
+
+def _cell(content: str, side: str, gap: str = "0.4em") -> str:
+    # MathML Core knows no columnalign; Chromium aligns cells by the prefixed value only.
+    style = f"text-align: {side}; text-align: -webkit-{side}; padding: 0.25em {gap}"
+    return f'<mtd style="{style}"><mrow>{content}</mrow></mtd>'
+
+
+def _mathml_block(rows: Sequence[tuple[str, str]]) -> str:
+    lines = "\n".join(
+        f"<mtr>{_cell(target, 'right', '0')}{_cell(f'<mo>←</mo>{value}', 'left', '0')}</mtr>"
+        for target, value in rows
+    )
+    return (
+        '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">'
+        f'<mtable displaystyle="true">\n{lines}\n</mtable></math>'
+    )
+
+
+MATHML = Notation(
+    forms={
+        **_infix("<mrow>%s<mo>SIGN</mo>%s</mrow>", _SIGNS | {"<": "&lt;", ">": "&gt;", "*": "⋅"}),
+        "/": Form("<mfrac>%s%s</mfrac>", Level.POWER),
+        "neg": Form("<mrow><mo>−</mo>%s</mrow>", Level.SUM, (Level.QUOTIENT,)),
+        "not": Form("<mrow><mo>¬</mo>%s</mrow>", Level.NOT, (Level.ATOM,)),
+        "**": Form(_mathml_power, Level.POWER, (Level.ATOM, Level.ANY)),
+        "sqrt": Form("<msqrt>%s</msqrt>", Level.POWER),
+        "abs": Form("<mrow><mo>|</mo>%s<mo>|</mo></mrow>", Level.ATOM),
+        "cases": Form(_mathml_cases, Level.ANY),
+    },
+    number="<mn>%s</mn>",
+    group="<mrow><mo>(</mo>%s<mo>)</mo></mrow>",
+    comma="<mo>,</mo>",
+    symbol=_mathml_symbol,
+    call="<mrow><mi>%s</mi><mo>\u2061</mo><mrow><mo>(</mo>%s<mo>)</mo></mrow></mrow>",
+    block=_mathml_block,
+)
