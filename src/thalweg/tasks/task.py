@@ -1,0 +1,275 @@
+"""What a task is: a model, its data, a loss, and the metric a run is judged by."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import inspect
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a run is judged by.
+
+    Attributes:
+        name: the name to print, such as "accuracy".
+        higher_is_better: whether more of it is better.
+        function: (outputs, targets) to a scalar tensor; it must work under `torch.func.vmap`,
+            so no `.item()` and no branch on values.
+        margin: a difference smaller than this does not matter, in the metric's own unit.
+
+    Raises:
+        UsageError: the function cannot be called, or the margin is not a finite number >= 0.
+    """
+
+    name: str
+    higher_is_better: bool
+    function: Criterion
+    margin: float
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise UsageError(
+                f"metric {self.name!r}: function={self.function!r} is no function; give one that "
+                "takes (outputs, targets) and returns a scalar tensor"
+            )
+        if not (math.isfinite(self.margin) and self.margin >= 0):
+            raise UsageError(
+                f"metric {self.name!r}: margin={self.margin} must be a finite number >= 0"
+            )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Task:
+    """A model to train, the data to train it on, and how a run is judged.
+
+    Attributes:
+        name: the name of the task; a built-in one is found again by it.
+        model: builds a freshly initialised model from torch's global generator, which the
+            caller seeds; picklable if runs are to be spread over processes.
+        train: inputs (N, …) and targets (N, …) that gradients are taken on.
+        validation: inputs and targets that hyperparameters are chosen on.
+        test: inputs and targets that the chosen ones are reported on.
+        loss: (outputs, targets) to the scalar mean over the batch; works under `torch.func.vmap`.
+        metric: what a run is judged by.
+        batch_size: samples in a mini-batch.
+        epochs: passes over the training data; enough for a well-tuned run to level off.
+        title: one line that says what is trained on what.
+        floor: the lowest training loss possible, where it is known.
+
+    Raises:
+        UsageError: something of the above cannot work; the message names it and the fix.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    train: Pair
+    validation: Pair
+    test: Pair
+    loss: Criterion
+    metric: Metric
+    batch_size: int
+    epochs: int
+    title: str = ""
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check_functions()
+        for part in ("train", "validation", "test"):
+            _check_pair(self.name, part, getattr(self, part), like=self.train)
+        count = len(self.train[0])
+        if not (_whole(self.batch_size) and 1 <= self.batch_size <= count):
+            raise UsageError(
+                f"task {self.name!r}: batch_size={self.batch_size!r} must be a whole number from "
+                f"1 to {count}, the number of training samples"
+            )
+        if not (_whole(self.epochs) and self.epochs >= 1):
+            raise UsageError(
+                f"task {self.name!r}: epochs={self.epochs!r} must be a whole number >= 1"
+            )
+        if self.floor is not None and not math.isfinite(self.floor):
+            raise UsageError(
+                f"task {self.name!r}: floor={self.floor} must be finite; None where unknown"
+            )
+
+    def _check_functions(self) -> None:
+        if isinstance(self.model, nn.Module) or not callable(self.model):
+            raise UsageError(
+                f"task {self.name!r}: model must be a function that builds a new model, because "
+                f"every run starts from its own; got {type(self.model).__name__}. Give the class, "
+                "or a function such as `def model(): return Net()`"
+            )
+        if not callable(self.loss):
+            raise UsageError(
+                f"task {self.name!r}: loss={self.loss!r} is no function; give one that takes "
+                "(outputs, targets) and returns the mean over the batch"
+            )
+        if not isinstance(self.metric, Metric):
+            raise UsageError(
+                f"task {self.name!r}: metric={self.metric!r} is no Metric; "
+                "write Metric(name, higher_is_better, function, margin)"
+            )
+
+    def parameters(self) -> int:
+        """Number of trainable parameters.
+
+        Raises:
+            UsageError: the model has none, or `model` does not build one.
+        """
+        count = sum(p.numel() for p in self._build().parameters() if p.requires_grad)
+        if not count:
+            raise UsageError(f"task {self.name!r}: the model has no trainable parameter")
+        return count
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of what is trained: name, data, architecture, loss and metric.
+
+        The same on every run of the program; different as soon as a value of the data, a layer,
+        or the source of the loss, the metric or the model's own `forward` is.
+        """
+        model = self._build()
+        state = [[k, [*v.shape], str(v.dtype)] for k, v in model.state_dict().items()]
+        forwards = [_source(f) for f in dict.fromkeys(type(m).forward for m in model.modules())]
+        judged = [self.metric.name, self.metric.higher_is_better, _source(self.metric.function)]
+        parts = [self.name, repr(model), state, forwards, _source(self.loss), judged]
+        digest = hashlib.sha256(json.dumps(parts).encode())
+        for tensor in (*self.train, *self.validation, *self.test):
+            data = tensor.detach().cpu().contiguous()
+            digest.update(json.dumps([[*data.shape], str(data.dtype)]).encode())
+            digest.update(data.flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def _build(self) -> nn.Module:
+        """A model to look at, built without moving the caller's random numbers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            model = self.model()
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"task {self.name!r}: model() must return a torch.nn.Module, "
+                f"not {type(model).__name__}"
+            )
+        return model
+
+    def describe(self) -> str:
+        """The task in a few lines: model, data, loss, metric, batches, fingerprint."""
+        rows = self._rows()
+        width = max(len(label) for label, _ in rows)
+        head = f"{self.name}: {self.title}" if self.title else self.name
+        return "\n".join([head, *(f"  {label:{width}}  {text}" for label, text in rows)])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        direction = "higher" if self.metric.higher_is_better else "lower"
+        model = f"{type(self._build()).__name__}, {self.parameters():,} parameters"
+        loss = _name(self.loss) + (
+            f", never below {self.floor:g}" if self.floor is not None else ""
+        )
+        margin = f"differences below {self.metric.margin:g} do not matter"
+        return [
+            ("model", model),
+            *((part, _sizes(getattr(self, part))) for part in ("train", "validation", "test")),
+            ("loss", loss),
+            ("metric", f"{self.metric.name}, {direction} is better; {margin}"),
+            ("batches", f"of {self.batch_size}, {self.epochs} epochs"),
+            ("fingerprint", self.fingerprint[:16]),
+        ]
+
+    def __repr__(self) -> str:
+        sizes = "/".join(str(len(part[0])) for part in (self.train, self.validation, self.test))
+        return (
+            f"<Task {self.name!r}: {sizes} train/validation/test samples, "
+            f"batches of {self.batch_size}, {self.epochs} epochs>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{label}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for label, text in self._rows()
+        )
+        head = f"<b>{html.escape(self.name)}</b> {html.escape(self.title)}"
+        return f"<table><caption style='text-align:left'>{head}</caption>{rows}</table>"
+
+
+def _check_pair(task: str, part: str, pair: Any, like: Pair) -> None:
+    """Raise unless `pair` is two tensors of one length, and of the training data's kind."""
+    if not (isinstance(pair, tuple) and len(pair) == 2):
+        raise UsageError(f"task {task!r}: {part} must be a pair (inputs, targets) of tensors")
+    for role, tensor, model in zip(("inputs", "targets"), pair, like, strict=True):
+        what = f"task {task!r}: {part} {role}"
+        if not isinstance(tensor, Tensor):
+            raise UsageError(
+                f"{what} must be a torch.Tensor, not {type(tensor).__name__}; "
+                "convert it with torch.as_tensor"
+            )
+        if tensor.dim() == 0 or not tensor.numel():
+            raise UsageError(f"{what} of shape {tuple(tensor.shape)} hold no sample")
+        if tensor.dtype in (torch.bool, torch.float16) or tensor.is_complex():
+            raise UsageError(
+                f"{what} are {_dtype(tensor)}; give float32 or float64 numbers, or int64 "
+                "class numbers"
+            )
+        if tensor.is_floating_point() and not (finite := tensor.isfinite()).all():
+            bad = tensor.numel() - int(finite.sum())
+            raise UsageError(f"{what} contain {bad} NaN or infinite values; remove or fill them")
+        if tensor.dtype != model.dtype or tensor.shape[1:] != model.shape[1:]:
+            raise UsageError(
+                f"{what} are {_each(tensor)}, but those of train are {_each(model)}; "
+                "the three parts must be alike"
+            )
+    if len(pair[0]) != len(pair[1]):
+        raise UsageError(
+            f"task {task!r}: {part} has {len(pair[0])} inputs but {len(pair[1])} targets"
+        )
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _each(tensor: Tensor) -> str:
+    shape = "×".join(map(str, tensor.shape[1:]))
+    return f"{_dtype(tensor)} {shape}" if shape else _dtype(tensor)
+
+
+def _sizes(pair: Pair) -> str:
+    count = len(pair[0])
+    return (
+        f"{count:,} sample{'s' * (count != 1)}; inputs {_each(pair[0])}, targets {_each(pair[1])}"
+    )
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _source(function: Any) -> str:
+    """A function's name and, where it is not torch's own and can be read, its source."""
+    if isinstance(function, partial):
+        return f"{_source(function.func)} {function.args} {sorted(function.keywords.items())}"
+    name = _name(function)
+    if (getattr(function, "__module__", None) or "").startswith("torch."):
+        return name
+    try:
+        return f"{name}\n{inspect.getsource(function)}"
+    except (OSError, TypeError):  # typed at a prompt, or a callable object
+        return name
