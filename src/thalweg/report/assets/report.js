@@ -1,0 +1,239 @@
+// The page: which optimizers are in colour, the three charts, and the small conveniences.
+
+const data = JSON.parse(document.getElementById('data').textContent);
+const entries = data.optimizers;
+const metric = data.setting.metric?.name ?? 'metric';
+const higher = data.setting.metric?.higher_is_better !== false;
+const COLOURS = 6;
+const $ = id => document.getElementById(id);
+const picked = name => document.querySelector(`input[name="${name}"]:checked`).value;
+const closeUp = (chart, share) => picked(`${chart}-range`) === 'close' ? share : 0;
+const nulls = values => (values ?? []).map(v => v ?? NaN);
+
+const state = { on: new Set(entries.slice(0, COLOURS).keys()), focus: null };
+// Colour first, then dashes: eighteen looks before one repeats.
+const ownLook = i => `c${i % COLOURS}` + (i < COLOURS ? '' : ` d${1 + (Math.floor(i / COLOURS) - 1) % 3}`);
+const look = i => state.on.has(i) || state.focus === i ? ownLook(i) : 'muted';
+
+const charts = [];
+let asked = false;
+// Once per event, however much it changes; browsers send pointer moves once per frame.
+function redraw() {
+  if (asked) return;
+  asked = true;
+  queueMicrotask(() => { asked = false; charts.forEach(draw => draw()); });
+}
+
+const shared = {
+  rest: () => $('rest').checked,
+  focused: () => state.focus,
+  focus(i) {
+    if (i === state.focus) return;
+    state.focus = i;
+    for (const node of document.querySelectorAll('#results tbody tr, #chips button')) {
+      node.classList.toggle('focus', Number(node.dataset.i) === i);
+    }
+    redraw();
+  },
+};
+
+function line(i, x, values, extra = {}) {
+  const { mean, low, high } = values;
+  return { i, name: entries[i].name, on: state.on.has(i), look: look(i), x: nulls(x), y: nulls(mean), low: nulls(low), high: nulls(high), ...extra };
+}
+
+function band(value, low, high) {
+  return show(value) + (finite(low) && finite(high) ? ` [${show(low)}, ${show(high)}]` : '');
+}
+
+// The read-out of a chart with one x for all: the lines in colour at that x, the best first.
+function readAll(xLabel, better) {
+  return (focused, j, lines) => {
+    const x = focused.x[j];
+    const rows = lines.filter(l => l.on || l === focused).map(l => {
+      const at = l.x.reduce((best, v, k) => Math.abs(v - x) < Math.abs(l.x[best] - x) ? k : best, 0);
+      return { l, value: l.y[at], text: band(l.y[at], l.low[at], l.high[at]) };
+    });
+    const last = v => finite(v) ? v : better ? -Infinity : Infinity;
+    rows.sort((a, b) => (better ? -1 : 1) * (last(a.value) - last(b.value)) || 0);
+    const shown = rows.filter((row, n) => n < 8 || row.l === focused);
+    return [{ text: `${xLabel} ${short(x)}` },
+      ...shown.map(({ l, text }) => ({ name: l.name, text, look: ownLook(l.i), focus: l === focused }))];
+  };
+}
+
+// What an untrained model scores: the first value of a curve, the middle one over all methods.
+function untrained(key) {
+  const first = entries.map(e => e.curve?.[key]?.mean?.[0]).filter(finite).sort((a, b) => a - b);
+  return first[first.length >> 1];
+}
+
+function curves() {
+  const key = picked('curve'), isMetric = key === 'validation_metric';
+  const label = { train_loss: 'training loss', validation_loss: 'validation loss' }[key] ?? `validation ${metric}`;
+  const better = isMetric && higher;
+  return {
+    title: `Learning curves: ${label} against training step`,
+    x: { label: 'training step' },
+    y: { label, higher: better, log: picked('scale') === 'log', close: closeUp('curves', 0.5), cap: untrained(key) },
+    target: key === 'validation_loss' ? data.setting.target_loss : undefined,
+    lines: entries.flatMap((e, i) => e.curve?.[key] ? [line(i, e.curve.steps, e.curve[key])] : []),
+    read: readAll('step', better),
+  };
+}
+
+function sensitivity() {
+  return {
+    title: `Sensitivity: validation ${metric} against learning rate`,
+    points: true,
+    x: { label: 'learning rate', log: true },
+    y: { label: `validation ${metric}`, higher, close: closeUp('sensitivity', 0.5), cap: untrained('validation_metric') },
+    lines: entries.flatMap((e, i) => {
+      const points = (e.sensitivity ?? []).filter(p => p.learning_rate > 0);
+      if (!points.length) return [];
+      const part = key => points.map(p => p.validation?.[key]);
+      const values = { mean: part('mean'), low: part('low'), high: part('high') };
+      const away = p => Math.abs(Math.log(p.learning_rate / e.learning_rate));
+      const best = points.findIndex(p => away(p) < 1e-6);
+      return [line(i, points.map(p => p.learning_rate), values, { best, diverged: points.map(p => p.diverged ?? 0) })];
+    }),
+    read: (l, j) => [
+      { name: l.name, text: j === l.best ? 'best' : '', look: ownLook(l.i), focus: true },
+      { name: 'learning rate', text: short(l.x[j]) },
+      { name: metric, text: band(l.y[j], l.low[j], l.high[j]) },
+      { name: 'diverged', text: `${Math.round(100 * l.diverged[j])} %` },
+    ],
+  };
+}
+
+function expected() {
+  return {
+    title: `Expected best validation ${metric} of k configurations`,
+    x: { label: 'configurations tried, k', whole: true },
+    y: { label: `validation ${metric}`, higher, close: closeUp('expected', 0.85), cap: untrained('validation_metric') },
+    lines: entries.flatMap((e, i) => e.expected_best?.length
+      ? [line(i, e.expected_best.map((_, k) => k + 1), { mean: e.expected_best })] : []),
+    read: readAll('k =', higher),
+  };
+}
+
+function choose(indices) {
+  state.on = new Set(indices);
+  for (const chip of $('chips').children) {
+    const i = Number(chip.dataset.i), on = state.on.has(i);
+    chip.setAttribute('aria-pressed', on);
+    chip.querySelector('path').setAttribute('class', on ? ownLook(i) : 'muted');
+    chip.className = on ? `c${i % COLOURS}` : '';
+  }
+  for (const row of document.querySelectorAll('#results tbody tr')) {
+    row.querySelector('.swatch').classList.toggle('muted', !state.on.has(Number(row.dataset.i)));
+  }
+  redraw();
+}
+
+function follow(node, i) {
+  for (const type of ['pointerenter', 'focusin']) node.addEventListener(type, () => shared.focus(i));
+  for (const type of ['pointerleave', 'focusout']) node.addEventListener(type, () => shared.focus(null));
+}
+
+function buildLegend() {
+  const ties = [...entries.keys()].filter(i => entries[i].tied);
+  const presets = [['Top 6', [...entries.keys()].slice(0, COLOURS)], ['Ties for first', ties], ['All', [...entries.keys()]], ['None', []]];
+  for (const [name, indices] of presets) {
+    html($('presets'), 'button', '', name).addEventListener('click', () => choose(indices));
+  }
+  entries.forEach((entry, i) => {
+    const chip = html($('chips'), 'button');
+    chip.dataset.i = i;
+    svg(svg(chip, 'svg', { viewBox: '0 0 20 8', 'aria-hidden': 'true' }), 'path', { d: 'M0 4H20', fill: 'none' });
+    html(chip, 'span', '', entry.name);
+    chip.addEventListener('click', () => {
+      const next = new Set(state.on);
+      if (!next.delete(i)) next.add(i);
+      choose(next);
+    });
+    follow(chip, i);
+  });
+  for (const button of document.querySelectorAll('#legend button')) button.type = 'button';
+  $('rest').addEventListener('change', redraw);
+}
+
+function sortable(table) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  heads.forEach((head, column) => head.firstElementChild.addEventListener('click', () => {
+    const down = head.getAttribute('aria-sort') === 'ascending';
+    heads.forEach(h => h.removeAttribute('aria-sort'));
+    head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    const value = row => row.cells[column].dataset.v;
+    const order = (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
+      const compared = head.className === 'name' ? x.localeCompare(y) : x - y;
+      return down ? -compared : compared;
+    };
+    body.append(...[...body.rows].sort(order));
+  }));
+  for (const row of body.rows) follow(row, Number(row.dataset.i));
+}
+
+function copies(button) {
+  button.addEventListener('click', async () => {
+    const code = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      // No clipboard for this page (an older browser, a sandboxed frame): select and copy.
+      getSelection().selectAllChildren(code);
+      document.execCommand('copy');
+    }
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+  });
+}
+
+function openMethod() {
+  const target = /^#method-\d+$/.test(location.hash) && document.querySelector(location.hash);
+  if (target) { target.open = true; target.scrollIntoView(); }
+}
+
+function download() {
+  const url = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: 'application/json' }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = `${data.task ?? 'race'}.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const now = root.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
+  root.dataset.theme = now === 'dark' ? 'light' : 'dark';
+}
+
+function printing() {
+  const closed = () => document.querySelectorAll('details:not([open])');
+  let opened = [];
+  addEventListener('beforeprint', () => { opened = [...closed()]; opened.forEach(d => { d.open = true; }); });
+  addEventListener('afterprint', () => opened.forEach(d => { d.open = false; }));
+}
+
+if (entries.length) {
+  $('charts').hidden = false;
+  buildLegend();
+  const specs = { curves, sensitivity, expected };
+  for (const figure of document.querySelectorAll('figure')) {
+    charts.push(Chart(figure, specs[figure.dataset.chart], shared));
+    figure.addEventListener('change', redraw);
+  }
+  choose(state.on);
+  charts.forEach(draw => draw());
+  sortable($('results'));
+}
+document.querySelectorAll('.copy').forEach(copies);
+$('download').addEventListener('click', download);
+$('theme').addEventListener('click', toggleTheme);
+addEventListener('hashchange', openMethod);
+openMethod();
+printing();
+document.body.dataset.ready = '';

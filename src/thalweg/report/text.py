@@ -1,0 +1,136 @@
+"""Values and words as safe HTML text: numbers, units, escaping, formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+from xml.etree import ElementTree
+
+DASH = "–"
+
+# The presentation elements and attributes of MathML Core that a formula may use. Everything else
+# is left out, so that a formula in a document from elsewhere can carry no script and no link.
+_MATH_TAGS = frozenset({
+    "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "ms", "mfrac", "msqrt", "mroot",
+    "mstyle", "mpadded", "mphantom", "msub", "msup", "msubsup", "munder", "mover", "munderover",
+    "mtable", "mtr", "mtd",
+})  # fmt: skip
+_MATH_ATTRIBUTES = frozenset({
+    "accent", "accentunder", "columnalign", "columnspacing", "columnspan", "depth", "dir",
+    "display", "displaystyle", "fence", "form", "height", "largeop", "linethickness", "lspace",
+    "mathvariant", "maxsize", "minsize", "movablelimits", "rowspacing", "rowspan", "rspace",
+    "scriptlevel", "separator", "stretchy", "symmetric", "voffset", "width",
+})  # fmt: skip
+
+
+def finite(value: Any) -> float | None:
+    """The value as a float, or None where it is absent, not a number, or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def words(value: Any) -> str:
+    """A value of any kind as escaped text; a dash for None or nothing."""
+    if value is None or value == "":
+        return DASH
+    return number(value) if isinstance(value, float) else escape(str(value))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with `digits` significant digits, written as code would: 0.003, 1e-5."""
+    known = finite(value)
+    if known is None:
+        return DASH
+    mantissa, _, exponent = f"{known:.{digits}g}".partition("e")
+    return _minus(f"{mantissa}e{int(exponent)}" if exponent else mantissa)
+
+
+def count(value: Any) -> str:
+    """A whole number, its thousands parted by thin spaces."""
+    known = finite(value)
+    return DASH if known is None else f"{known:,.0f}".replace(",", "\u202f")
+
+
+def share(value: Any) -> str:
+    """A share of one as a percentage."""
+    known = finite(value)
+    return DASH if known is None else f"{100 * known:.0f}\u202f%"
+
+
+def duration(seconds: Any) -> str:
+    """A time in seconds, or in minutes from two minutes on."""
+    known = finite(seconds)
+    if known is None:
+        return DASH
+    return f"{known:.0f}\u202fs" if known < 120 else f"{known / 60:.1f}\u202fmin"
+
+
+def fixed(value: Any, decimals: int) -> str:
+    """A number with fixed decimals, so that a column lines up; scientific where that is silly."""
+    known = finite(value)
+    if known is None:
+        return DASH
+    if abs(known) >= 1e6 or 0 < abs(known) < 0.1**decimals:
+        return number(known)
+    return _minus(f"{known:.{decimals}f}")
+
+
+def decimals_of(half_widths: Sequence[float]) -> int:
+    """Decimals that show the typical one of some intervals' half-widths with two digits."""
+    widths = sorted(w for w in half_widths if w > 0)
+    if not widths:
+        return 4
+    return min(6, max(0, 1 - math.floor(math.log10(widths[len(widths) // 2]))))
+
+
+def interval(estimate: Any, decimals: int | None = None) -> str:
+    """An estimate as `mean [low, high]`, with decimals that suit its width unless given."""
+    if not isinstance(estimate, Mapping):
+        return DASH
+    low, high = finite(estimate.get("low")), finite(estimate.get("high"))
+    if low is None or high is None:
+        return number(estimate.get("mean"), 4)
+    if decimals is None:
+        decimals = decimals_of([(high - low) / 2])
+    return (
+        f"{fixed(estimate.get('mean'), decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
+    )
+
+
+def formula(markup: Any) -> str:
+    """A formula's MathML, kept to presentation elements; escaped as text if it is not that."""
+    if not isinstance(markup, str) or not markup.strip():
+        return ""
+    try:
+        root = ElementTree.fromstring(f"<div>{markup}</div>")
+    except ElementTree.ParseError:
+        return f"<pre>{escape(markup)}</pre>"
+    kept = "".join(_math(child) for child in root if _local(child.tag) == "math")
+    return f'<div class="formula" tabindex="0">{kept}</div>' if kept else ""
+
+
+def _math(element: ElementTree.Element) -> str:
+    tag = _local(element.tag)
+    if tag not in _MATH_TAGS:
+        return ""
+    attributes = "".join(
+        f' {name}="{escape(value)}"'
+        for name, value in element.attrib.items()
+        if name in _MATH_ATTRIBUTES
+    )
+    inside = escape(element.text or "") + "".join(
+        _math(child) + escape(child.tail or "") for child in element
+    )
+    return f"<{tag}{attributes}>{inside}</{tag}>"
+
+
+def _local(tag: Any) -> str:
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def _minus(text: str) -> str:
+    # Only a leading sign: the exponent stays as code would have it, to be copied.
+    return "−" + text[1:] if text.startswith("-") else text
