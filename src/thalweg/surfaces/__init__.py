@@ -1,0 +1,47 @@
+"""Functions of two variables to watch descent on: `surfaces.beale(3.0, 0.5)`."""
+
+from .catalogue import (
+    ackley,
+    beale,
+    booth,
+    bounded_saddle,
+    bowl,
+    easom,
+    goldstein_price,
+    himmelblau,
+    lecture,
+    long_valley,
+    matyas,
+    monkey_saddle,
+    quadratic,
+    rastrigin,
+    rosenbrock,
+    saddle,
+    six_hump_camel,
+    styblinski_tang,
+)
+from .core import Surface, find, registry
+
+__all__ = [
+    "Surface",
+    "ackley",
+    "beale",
+    "booth",
+    "bounded_saddle",
+    "bowl",
+    "easom",
+    "find",
+    "goldstein_price",
+    "himmelblau",
+    "lecture",
+    "long_valley",
+    "matyas",
+    "monkey_saddle",
+    "quadratic",
+    "rastrigin",
+    "registry",
+    "rosenbrock",
+    "saddle",
+    "six_hump_camel",
+    "styblinski_tang",
+]

@@ -1,0 +1,1 @@
+"""Training: runs and lanes of runs on tasks, and trajectories on surfaces."""
