@@ -75,13 +75,21 @@ def renamed(value: Any, to: str) -> Any:
     return to if isinstance(value, str) else value
 
 
+_FLIPPED = {"mean": "mean", "low": "high", "high": "low"}
+
+
 def regression() -> Document:
-    """A race in which lower is better, its worst values beyond all bounds."""
+    """A race in which lower is better, one of its values beyond all bounds."""
     document = sample(5)
     document["setting"]["metric"] = {"name": "error", "higher_is_better": False, "margin": None}
-    document["optimizers"][4]["sensitivity"][9]["validation"] = {
-        "mean": 1e30, "low": 1e29, "high": float("inf"),
-    }  # fmt: skip
+    for entry in document["optimizers"]:
+        points = [point["validation"] or {} for point in entry["sensitivity"]]
+        for estimate in (entry["validation"], entry["test"], *points):
+            estimate.update({_FLIPPED[key]: 1 - value for key, value in estimate.items()})
+        band = entry["curve"]["validation_metric"]
+        band.update({_FLIPPED[key]: [1 - v for v in values] for key, values in band.items()})
+        entry["expected_best"] = [1 - value for value in entry["expected_best"]]
+    document["optimizers"][4]["sensitivity"][8]["validation"]["mean"] = 1e30
     return document
 
 
@@ -358,6 +366,8 @@ const press = key => root.dispatchEvent(new KeyboardEvent('keydown', { key, bubb
   all('#chips button')[7].click();
   await new Promise(setTimeout);
   done.one = all('.plot .line').map(line => line.getAttribute('class'));
+  done.vertices = all('.plot .line').map(line => line.getAttribute('d').match(/[ML]/g).length);
+  done.crosses = all('.plot .cross').length;
   all('input[value=validation_metric]')[0].click();
   await new Promise(setTimeout);
   done.label = root.getAttribute('aria-label');
@@ -390,6 +400,10 @@ def test_controls_do_what_they_say(tmp_path: Path) -> None:
     assert done["hidden"] == ""
     assert done["none"] == 0
     assert done["one"] == ["line c1 d1"] * 3
+    adamax = document["optimizers"][7]
+    known = sum(point["validation"] is not None for point in adamax["sensitivity"])
+    assert done["vertices"] == [len(adamax["curve"]["steps"]), known, len(adamax["expected_best"])]
+    assert done["crosses"] == len(adamax["sensitivity"]) - known > 0
     assert done["label"].startswith("Learning curves: validation accuracy")
     assert done["theme"] in ("light", "dark")
     assert done["open"] == ["method-3"]

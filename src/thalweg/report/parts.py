@@ -121,7 +121,7 @@ class _Estimates:
         self.key = key
         known = [e for e in map(self.read, entries) if e]
         self.decimals = text.decimals_of([(high - low) / 2 for _, low, high in known])
-        shown = known[: max(3, math.ceil(0.7 * len(known)))]
+        shown = known[: max(6, math.ceil(0.7 * len(known)))]
         ends = [v for _, low, high in shown for v in (low, high)] or [0.0, 1.0]
         margin = 0.04 * (max(ends) - min(ends)) or 0.5
         self.low, self.high = min(ends) - margin, max(ends) + margin
@@ -135,6 +135,8 @@ class _Estimates:
 
     @property
     def caption(self) -> str:
+        if self.best is None:
+            return text.DASH
         decimals = max(0, self.decimals - 1)
         return f"{text.fixed(self.low, decimals)} … {text.fixed(self.high, decimals)}"
 

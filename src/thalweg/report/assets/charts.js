@@ -118,7 +118,7 @@ function Chart(figure, spec, shared) {
     view = null;
     if (!xs.length || !range) {
       svg(root, 'text', { x: width / 2, y: height / 2, 'text-anchor': 'middle' },
-        now.lines.length ? 'Nothing chosen: pick optimizers above.' : 'No values.');
+        lines.length || !now.lines.length ? 'No values.' : 'Nothing chosen: pick optimizers above.');
       return;
     }
     const box = { left: 58, right: width - 12, top: 10, bottom: height - 42 };
