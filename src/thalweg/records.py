@@ -1,0 +1,120 @@
+"""What runs leave on disk: one file per finished group, complete or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ThalwegError
+
+SCHEMA = 1
+
+
+def identity(parts: Mapping[str, Any]) -> str:
+    """The digest that names what was run; equal parts give equal names in every process."""
+    return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write(path: Path, text: str) -> None:
+    """Put a text in place at once: readers find the old file or the new one, never a part.
+
+    Raises:
+        ThalwegError: the disk is full or the folder cannot be written; nothing has changed.
+    """
+    draft = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o666 & ~_umask())  # a temporary file is private; its result need not be
+        draft.replace(path)
+    except OSError as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise ThalwegError(f"cannot write {path}: {reason}; what was there is unharmed") from error
+    except BaseException:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Put a JSON document in place at once; numbers that are not finite become null."""
+    write(path, json.dumps(plain(document), separators=(",", ":"), allow_nan=False) + "\n")
+
+
+class Store:
+    """The finished runs in a folder.
+
+    Args:
+        folder: where the record files are, or will be; None keeps them in memory.
+
+    Raises:
+        ThalwegError: a record was written by a newer version.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.found: dict[str, Mapping[str, Any]] = {}
+        self.damaged: list[Path] = []
+        if folder is not None and folder.exists():
+            if not folder.is_dir():
+                raise ThalwegError(f"{folder} is a file; records need a folder")
+            for path in sorted(folder.glob("*.json")):
+                self._read(path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            schema, runs = document["schema"], document["runs"]
+        except (ValueError, KeyError, TypeError):
+            # Not one of ours, or harmed by something other than us: those runs are run again.
+            self.damaged.append(path)
+            return
+        if schema > SCHEMA:
+            raise ThalwegError(
+                f"{path} was written by a newer thalweg (record schema {schema}, this one reads "
+                f"up to {SCHEMA}); upgrade, or choose another --out"
+            )
+        self.found.update(runs)
+
+    def add(self, results: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep the results of a finished group under their identities."""
+        if self.folder is not None:
+            name = identity({"runs": sorted(results)})
+            document = {"schema": SCHEMA, "runs": results}
+            write_json(self.folder / f"{name}.json", document)
+        # In memory they look as they would after being read back.
+        self.found.update(plain(results))
+
+    def missing(self, identities: Sequence[str]) -> list[str]:
+        """Those of the runs that are not finished."""
+        return [i for i in identities if i not in self.found]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

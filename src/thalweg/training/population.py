@@ -1,0 +1,109 @@
+"""Many models of one task as one: their parameters stacked, their passes shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from ..tasks import Task
+
+
+class Population:
+    """Models of one architecture, one per lane, each initialised from its own seed.
+
+    Args:
+        task: whose model, loss and metric.
+        seeds: a seed per lane.
+
+    Attributes:
+        parameters: one tensor per parameter of the model, stacked over lanes: (lanes, *shape).
+    """
+
+    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
+        self.task, self.lanes = task, len(seeds)
+        models = [build(task, seed) for seed in seeds]
+        self.model = models[0]
+        self.names = [n for n, p in self.model.named_parameters() if p.requires_grad]
+        each = [dict(m.named_parameters()) for m in models]
+        self.parameters = [
+            torch.stack([p[name].detach() for p in each]).requires_grad_() for name in self.names
+        ]
+        rest = [(n, p) for n, p in self.model.named_parameters() if not p.requires_grad]
+        self.fixed = dict(rest) | dict(self.model.named_buffers())
+        if self.lanes == 1:
+            # Alone, the model itself is trained, on the stack's own memory: nothing is slower
+            # than in a loop written for one run.
+            own = dict(self.model.named_parameters())
+            for name, stacked in zip(self.names, self.parameters, strict=True):
+                own[name].data = stacked.detach()[0]
+            self.own = [own[name] for name in self.names]
+
+    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The loss of every lane on its own mini-batch, and its gradients.
+
+        Args:
+            x: inputs (lanes, batch, …).
+            y: targets (lanes, batch, …).
+
+        Returns:
+            Losses (lanes,), and gradients stacked like the parameters.
+        """
+        self.model.train()
+        if self.lanes == 1:
+            loss = self.task.loss(self.model(x[0]), y[0])
+            gradients = torch.autograd.grad(loss, self.own)
+            return loss.detach()[None], [g[None] for g in gradients]
+        losses = self._over_lanes(self.parameters, x, y, self.task.loss)
+        # A lane's loss depends on its own parameters alone: the gradient of the sum is the
+        # gradients of all.
+        gradients = torch.autograd.grad(losses.sum(), self.parameters)
+        return losses.detach(), list(gradients)
+
+    @torch.no_grad()
+    def losses(self, parameters: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """The losses (lanes,) that these stacked parameters would have on their mini-batches."""
+        return self._over_lanes(parameters, x, y, self.task.loss)
+
+    @torch.no_grad()
+    def evaluate(self, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Loss and metric (lanes,) of every lane on the whole of one data set."""
+        x, y = data
+        self.model.eval()
+        task = self.task
+
+        def both(outputs: Tensor, targets: Tensor) -> Tensor:
+            return torch.stack(
+                [task.loss(outputs, targets), task.metric.function(outputs, targets)]
+            )
+
+        if self.lanes == 1:
+            values = both(self.model(x), y)[None]
+        else:
+            values = self._over_lanes(self.parameters, x, y, both, shared=True)
+        self.model.train()
+        return values[:, 0], values[:, 1]
+
+    def _over_lanes(
+        self,
+        parameters: Sequence[Tensor],
+        x: Tensor,
+        y: Tensor,
+        judge: Callable[[Tensor, Tensor], Tensor],
+        shared: bool = False,
+    ) -> Tensor:
+        def one(own: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+            named = dict(zip(self.names, own, strict=True)) | self.fixed
+            return judge(functional_call(self.model, named, (inputs,)), targets)
+
+        data = None if shared else 0
+        return vmap(one, in_dims=(0, data, data), randomness="different")(list(parameters), x, y)
+
+
+def build(task: Task, seed: int) -> nn.Module:
+    """The task's model initialised from a seed; the caller's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return task.model()

@@ -1,0 +1,156 @@
+"""What a run is, and what is left of it when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..rules import Reference, registry
+from ..rules.core import LogRange, Rule, find
+
+
+_RASTRIGIN = Reference(
+    "Rastrigin", 1963, "The Convergence of the Random Search Method in the Extremal Control of "
+    "a Many Parameter System", "Automation and Remote Control 24",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """The floor of a race: draw parameters at random, keep the best; no gradient is used.
+
+    A draw is normal with the learning rate as its standard deviation. It replaces the best one
+    so far where it has the lower loss on the step's mini-batch.
+    """
+
+    name: str = "random_search"
+    title: str = "Random search: draw parameters at random and keep the best."
+    reference: Reference | None = _RASTRIGIN
+    defaults: Mapping[str, float] = field(default_factory=lambda: {"lr": 0.1}, hash=False)
+
+    def learning_rates(self) -> LogRange:
+        """Where to look for the spread of the draws."""
+        return LogRange(self.defaults["lr"])
+
+
+RANDOM_SEARCH = RandomSearch()
+Method = Rule | RandomSearch
+
+
+def method(name: str) -> Method:
+    """The method of this name: a built-in rule, or random search.
+
+    Raises:
+        UsageError: there is none; the message names the nearest ones.
+    """
+    return RANDOM_SEARCH if name == RANDOM_SEARCH.name else find(name)
+
+
+def methods() -> dict[str, Method]:
+    """All built-in methods by name."""
+    return {**registry(), RANDOM_SEARCH.name: RANDOM_SEARCH}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training from its start: which method, with which hyperparameters, from which seed.
+
+    Attributes:
+        method: a rule, or random search.
+        hyper: hyperparameters that differ from the method's defaults.
+        seed: decides the initial parameters and the order of the data, alike for every method.
+    """
+
+    method: Method
+    hyper: Mapping[str, float] = field(hash=False)
+    seed: int
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How long and on what every run of a race trains.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: samples in a mini-batch.
+        evaluations: how often a run is measured, evenly over its steps, its start apart.
+        replacement: draw every mini-batch anew instead of passing through the data.
+    """
+
+    epochs: int
+    batch_size: int
+    evaluations: int = 20
+    replacement: bool = False
+
+    def steps(self, samples: int) -> int:
+        """The number of steps on a training set of this size."""
+        return self.epochs * -(-samples // self.batch_size)
+
+    def milestones(self, samples: int) -> list[int]:
+        """The steps after which a run is measured; the first is 0."""
+        marks = np.linspace(0, self.steps(samples), self.evaluations + 1).round().astype(int)
+        return sorted(set(marks.tolist()))
+
+    def check(self, samples: int) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            UsageError: a number is below 1, or a batch is larger than the data.
+        """
+        for name in ("epochs", "batch_size", "evaluations"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.batch_size > samples:
+            raise UsageError(
+                f"batch_size={self.batch_size} is larger than the training data; "
+                f"take at most {samples}, which is the whole set"
+            )
+
+
+@dataclass
+class Result:
+    """What a run leaves behind; numbers that are not finite are kept as they are.
+
+    Attributes:
+        steps: the steps after which it was measured; the first is 0.
+        train_loss: the mean over the mini-batches since the last measurement.
+        validation_loss, validation_metric: on the whole validation set.
+        test_loss, test_metric: on the whole test set at the end, where that was asked for.
+        diverged_at: the step at which the loss stopped being finite or exploded, if it did.
+    """
+
+    steps: list[int]
+    train_loss: list[float]
+    validation_loss: list[float]
+    validation_metric: list[float]
+    test_loss: float | None = None
+    test_metric: float | None = None
+    diverged_at: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return dict(vars(self))
+
+
+def batches(samples: int, regime: Regime, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The mini-batches of a run, as indices: the same for every method of this seed.
+
+    Args:
+        samples: size of the training set.
+        regime: epochs, batch size, with or without replacement.
+        seed: of the run.
+    """
+    generator = np.random.default_rng([seed, 0x7A1])
+    for _ in range(regime.epochs):
+        order = (
+            generator.integers(0, samples, samples)
+            if regime.replacement
+            else generator.permutation(samples)
+        )
+        for start in range(0, samples, regime.batch_size):
+            yield order[start : start + regime.batch_size]
