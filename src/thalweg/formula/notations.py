@@ -146,8 +146,10 @@ _LATEX_LETTERS |= {"ε": r"\varepsilon", "φ": r"\varphi", "∞": r"\infty", "+"
 
 
 def _latex_word(word: str) -> str:
-    if len(word) == 1 or word.isdigit():
-        return _LATEX_LETTERS.get(word, word)
+    if word in _LATEX_LETTERS:
+        return _LATEX_LETTERS[word]
+    if word.isdigit() or (len(word) == 1 and word != "_"):
+        return word
     escaped = word.replace("_", r"\_")
     return rf"\mathrm{{{escaped}}}"
 
