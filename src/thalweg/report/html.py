@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import secrets
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from .. import records
 from ..errors import ThalwegError, UsageError
 from . import parts, text
 
@@ -32,18 +32,9 @@ def write(summary: Mapping[str, Any], path: Path) -> None:
 
     Raises:
         UsageError: the document is not the summary of a race.
-        ThalwegError: it was made by a newer version, or lacks a part.
-        OSError: the file cannot be written.
+        ThalwegError: it was made by a newer version, lacks a part, or cannot be written.
     """
-    page = render(summary).encode("utf-8", "replace")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(page)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    records.write(Path(path), render(summary))
 
 
 def render(summary: Mapping[str, Any]) -> str:

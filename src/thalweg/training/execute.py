@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from statistics import median
 from typing import Literal
 
@@ -104,8 +104,7 @@ def _time(task: Task, runs: Sequence[Run], regime: Regime) -> float:
         marks.append(time.perf_counter())
         if marks[-1] - marks[0] > 1.0:
             break
-    pairs = zip(marks, marks[1:], strict=False)
-    taken = [later - earlier for earlier, later in pairs] or [float("inf")]
+    taken = [later - earlier for earlier, later in pairwise(marks)] or [float("inf")]
     return median(taken) / len(runs) * 1e6
 
 

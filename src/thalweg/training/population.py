@@ -79,10 +79,7 @@ class Population:
                 [task.loss(outputs, targets), task.metric.function(outputs, targets)]
             )
 
-        if self.lanes == 1:
-            values = both(self.model(x), y)[None]
-        else:
-            values = self._over_lanes(self.parameters, x, y, both, shared=True)
+        values = self._over_lanes(self.parameters, x, y, both, shared=True)
         self.model.train()
         return values[:, 0], values[:, 1]
 
@@ -98,6 +95,9 @@ class Population:
             named = dict(zip(self.names, own, strict=True)) | self.fixed
             return judge(functional_call(self.model, named, (inputs,)), targets)
 
+        if self.lanes == 1:
+            own = [p[0] for p in parameters]
+            return (one(own, x, y) if shared else one(own, x[0], y[0]))[None]
         data = None if shared else 0
         return vmap(one, in_dims=(0, data, data), randomness="different")(list(parameters), x, y)
 

@@ -13,7 +13,6 @@ from ..errors import UsageError
 from ..rules import Reference, registry
 from ..rules.core import LogRange, Rule, find
 
-
 _RASTRIGIN = Reference(
     "Rastrigin", 1963, "The Convergence of the Random Search Method in the Extremal Control of "
     "a Many Parameter System", "Automation and Remote Control 24",
@@ -84,7 +83,7 @@ class Regime:
 
     epochs: int
     batch_size: int
-    evaluations: int = 20
+    evaluations: int = 40
     replacement: bool = False
 
     def steps(self, samples: int) -> int:

@@ -1,0 +1,122 @@
+"""`thalweg race`: which optimizer, at which learning rate, for this task?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..rules import Rule
+    from ..training.runs import RandomSearch
+
+_EXAMPLES = """\
+examples:
+  thalweg race digits-mlp
+      every optimizer, 10 seeds, a table and report.html in races/digits-mlp
+  thalweg race digits-mlp --optimizers adam,nadam,momentum --seeds 20
+      three of them, with more seeds for smaller differences
+  thalweg race quadratic:dim=50,condition=1000 --budget 15 --epochs 30
+      a task with options of its own, a finer grid of learning rates, longer runs
+  thalweg race spiral-mlp --optimizers adam,my_rule.py:my_adam --json
+      an optimizer of your own, and one JSON document on stdout
+  thalweg race --list
+      the tasks
+
+A race that was interrupted continues where it stopped: give the same command again.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "race",
+        help="compare optimizers on a task: tuned, repeated, with the uncertainty",
+        description="Compare optimizers on a task. Each tries the same number of learning rates;\n"
+        "the one that is best on validation data is trained again on fresh seeds that\n"
+        "all share, and judged on test data once.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", nargs="?", metavar="TASK", help="its name; see --list")
+    parser.add_argument("--list", action="store_true", help="list the tasks and stop")
+    parser.add_argument(
+        "--optimizers", metavar="A,B,…", type=_names,
+        help="names from `thalweg rules`, random_search, or FILE.py:NAME for one of your own "
+        "(default: all distinct ones)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--budget", type=int, metavar="N",
+        help="learning rates that each tries before the grid is continued (default: 9)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, metavar="N",
+        help="fresh seeds that the chosen ones are compared on (default: 10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=int, metavar="N",
+        help="passes over the training data (default: the task's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N",
+        help="samples in a mini-batch (default: the task's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="folder for the records and report.html (default: races/TASK)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document instead of the table"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Race, print what was found, and say where the report is."""
+    from .. import tasks
+
+    if args.list:
+        for name, builder in tasks.registry().items():
+            print(f"{name:24}{builder.title}")
+        return 0
+    if args.task is None:
+        raise UsageError("name a task; --list shows them")
+    task = tasks.find(args.task)
+    optimizers = None if args.optimizers is None else [_entrant(n) for n in args.optimizers]
+
+    from ..racing import race
+    from ..report import html
+    from .show import Progress, table
+
+    out = args.out or Path("races", "".join(c if c.isalnum() else "-" for c in args.task))
+    chosen = {
+        name: value
+        for name in ("budget", "seeds", "epochs", "batch_size")
+        if (value := getattr(args, name)) is not None
+    }
+    with Progress(sys.stderr) as progress:
+        found = race(task, optimizers=optimizers, out=out, watcher=progress, **chosen)
+    report = out / "report.html"
+    html.write(found.document, report)
+    if args.json:
+        print(json.dumps(found.document))
+    else:
+        print(table(found.document))
+    print(f"report: {report}", file=sys.stderr)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _entrant(name: str) -> Rule | RandomSearch:
+    """A method by its name, or a rule out of a file."""
+    from ..training.runs import method
+    from .load import load_rule
+
+    return load_rule(name) if ".py" in name else method(name)
