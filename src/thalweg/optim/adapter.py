@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from inspect import Parameter, Signature
+from numbers import Real
+from re import findall
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as torch_optimizer
 
-from ..errors import UsageError
+from ..errors import ThalwegError, UsageError
 from ..rules import maximize
 from ..rules.core import Rule
-from .plan import ENGINES, Plan
+from .plan import ENGINES, Plan, trouble_with
 
 # Options that torch's classes take to choose an implementation; here the engine is chosen by
 # what the tensors are, so they are accepted and kept.
 SWITCHES = {"foreach": None, "capturable": False, "differentiable": False, "fused": None}
+
+_LABELS = {"lr": "learning rate", "eps": "epsilon value"}  # torch's words
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -25,14 +31,26 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     A subclass says which rule its options mean; everything else is here.
 
+    Args:
+        params: parameters, named parameters, or dicts of a group each, as torch takes them.
+        defaults: the options of groups that do not give their own.
+        engine: "auto" steps plain contiguous float32 and float64 parameters on the CPU by one
+            launch of a compiled kernel and all others one by one; "numba" insists on the kernel;
+            "eager" does without it.
+
+    Raises:
+        UsageError: an option is out of its range, or the engine cannot step a parameter.
+
     Attributes:
         state_keys: what torch calls a slot in its state, where it differs from the slot's name.
         pairs: options that hold two hyperparameters, and these.
+        signed: hyperparameters that may be negative or infinite.
         counts_steps: whether the state holds the number of steps under "step".
     """
 
     state_keys: ClassVar[Mapping[str, str]] = {}
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
+    signed: ClassVar[frozenset[str]] = frozenset()
     counts_steps: ClassVar[bool] = True
 
     def __init__(
@@ -50,12 +68,17 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def hyper(self, group: Mapping[str, Any]) -> dict[str, float]:
         """A group's options under the names that the rule uses, all plain numbers."""
-        hyper = {k: float(v) for k, v in group.items() if isinstance(v, int | float | Tensor)}
-        for option, names in self.pairs.items():
-            hyper.update(zip(names, map(float, group.get(option, ())), strict=False))
+        hyper: dict[str, float] = {}
+        for option in self.defaults:
+            value = group[option]
+            if option in self.pairs:
+                hyper.update(zip(self.pairs[option], map(float, value), strict=False))
+            elif isinstance(value, Tensor) and value.numel() != 1:
+                raise UsageError(f"Tensor {option} must be 1-element, not {tuple(value.shape)}")
+            elif isinstance(value, Real | Tensor):
+                hyper[option] = float(value)
         return hyper
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step.
 
@@ -65,31 +88,52 @@ class RuleOptimizer(torch.optim.Optimizer):
         Returns:
             What the closure returned, or None.
         """
+        # torch wraps every step to show it to the profiler and to hooks; that costs as much as
+        # a small step itself, so it happens only when somebody looks. Where a subclass has a
+        # step of its own, torch has wrapped that one already.
+        watched = torch._C._autograd._profiler_enabled() or self._hooks()
+        if watched and type(self).step is RuleOptimizer.step:
+            return self._watched(closure) if closure is not None else self._watched()
+        return self._advance(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch wraps what is not marked
+
+    def _advance(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self._plan is None or not self._plan.run():
-            self._plan = Plan(self)
-            self._plan.run()
+        if self._plan is None or not self._plan.run(self):
+            with torch.no_grad():
+                self._plan = Plan(self)
+            if not self._plan.run(self):
+                raise ThalwegError("parameters or gradients changed while they were stepped")
         return loss
+
+    _watched = torch.optim.Optimizer.profile_hook_step(_advance)
+
+    def _hooks(self) -> bool:
+        return bool(
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or torch_optimizer._global_optimizer_pre_hooks
+            or torch_optimizer._global_optimizer_post_hooks
+        )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters to be stepped, with options of their own.
 
+        Args:
+            param_group: the parameters under "params", and options.
+
         Raises:
-            UsageError: an option is out of its range, or a parameter is not of a floating type.
+            UsageError: an option is out of its range, or a parameter cannot be stepped.
         """
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
             self.check(group)
-            for index, p in enumerate(group["params"]):
-                if not (p.is_floating_point() or p.is_complex()):
-                    raise UsageError(
-                        f"parameter {index} of the group has dtype {p.dtype}: only floating-point "
-                        "and complex parameters have gradients to step along; leave it out"
-                    )
+            self._check_parameters(group["params"])
         except Exception:
             self.param_groups.pop()
             raise
@@ -99,19 +143,34 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Refuse options no rule can work with.
 
         Raises:
-            UsageError: a hyperparameter is negative, not finite, or a beta not below 1.
+            UsageError: a hyperparameter is no number, negative, not finite, or a beta not below 1.
         """
         hyper = self.hyper(group)
-        for name in self.rule(group).defaults:
-            value = hyper.get(name, 0.0)
-            if not (math.isfinite(value) and value >= 0):
-                label = "learning rate" if name == "lr" else f"{name} value"
+        for name, default in self.rule(group).defaults.items():
+            value = hyper.get(name, group.get(name))
+            label = _LABELS.get(name, f"{name} value")
+            if not isinstance(value, float) or math.isnan(value):
+                raise UsageError(f"Invalid {label}: {value!r}; it must be a number")
+            free = name in self.signed or default < 0 or math.isinf(default)
+            if not free and not 0 <= value < math.inf:
                 raise UsageError(f"Invalid {label}: {value}; it must be finite and at least 0")
             if name.startswith("beta") and value >= 1:
                 index = int(name[4:] or 1) - 1
                 raise UsageError(
                     f"Invalid beta parameter at index {index}: {value}; it must be below 1"
                 )
+
+    def _check_parameters(self, parameters: list[Tensor]) -> None:
+        steps = [p.is_floating_point() or p.is_complex() for p in parameters]
+        for index, p in enumerate(parameters):
+            # A frozen quantized weight among others is idle; alone, or no Parameter, a mistake.
+            if not steps[index] and not (any(steps) and isinstance(p, torch.nn.Parameter)):
+                raise UsageError(
+                    f"parameter {index} of the group has dtype {p.dtype}: only floating-point "
+                    "and complex parameters have gradients to step along; leave it out"
+                )
+            if self.engine == "numba" and steps[index] and (trouble := trouble_with(p)):
+                raise UsageError(f'engine="numba" cannot step parameter {index}: {trouble}')
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -132,37 +191,68 @@ def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
         **defaults: other defaults for them.
 
     Returns:
-        A class `(params, lr=…, …, *, maximize=False, engine="auto")`; the state keys are the
-        slots' names.
+        A class `(params, lr=…, …, *, maximize=False, engine="auto")`, the same one for the same
+        arguments; the state keys are the slots' names.
 
     Raises:
-        UsageError: a default names no hyperparameter of the rule.
+        UsageError: a default names no hyperparameter of the rule, or a hyperparameter has a name
+            that every class uses for something else.
     """
     for key in defaults:
         if key not in rule.defaults:
             raise UsageError(
                 f"{rule.name} has no hyperparameter {key!r}; it has {', '.join(rule.defaults)}"
             )
-    options = {**rule.defaults, **defaults}
+    for key in ("params", "engine", "maximize", *SWITCHES):
+        if key in rule.defaults:
+            raise UsageError(f"{rule.name}: {key!r} cannot be a hyperparameter of an optimizer")
+    return _class_of(rule, tuple(defaults.items()))
+
+
+@cache
+def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOptimizer]:
+    options = {**rule.defaults, **dict(changed)}
+    switches = {"maximize": False, **SWITCHES}
+    positional = Parameter.POSITIONAL_OR_KEYWORD
+    signature = Signature(
+        [
+            Parameter("params", positional),
+            *(Parameter(k, positional, default=v) for k, v in options.items()),
+            *(
+                Parameter(k, Parameter.KEYWORD_ONLY, default=v)
+                for k, v in {**switches, "engine": "auto"}.items()
+            ),
+        ]
+    )
     uphill = maximize(rule)
 
     class FromRule(RuleOptimizer):
-        def __init__(self, params: Iterable[Any], *args: Any, **given: Any) -> None:
-            engine = given.pop("engine", "auto")
-            known = {**options, "maximize": False, **SWITCHES}
-            wrong = [k for k in given if k not in known]
-            if wrong or len(args) > len(options):
-                raise UsageError(
-                    f"{rule.name} takes no {wrong[0] if wrong else args[-1]!r}; "
-                    f"it takes {', '.join(known)} and engine"
-                )
-            named = dict(zip(options, args, strict=False))
-            super().__init__(params, {**known, **named, **given}, engine)
+        __signature__ = signature
+        signed = frozenset(k for k, v in rule.defaults.items() if v < 0 or math.isinf(v))
+
+        def __init__(self, *args: Any, **given: Any) -> None:
+            try:
+                bound = signature.bind(*args, **given)
+            except TypeError as error:
+                raise UsageError(f"{rule.name}{signature}: {error}") from None
+            bound.apply_defaults()
+            defaults = dict(bound.arguments)
+            params, engine = defaults.pop("params"), defaults.pop("engine")
+            super().__init__(params, defaults, engine)
 
         def rule(self, group: Mapping[str, Any]) -> Rule:
             return uphill if group["maximize"] else rule
 
-    words = re.findall(r"[A-Za-z0-9]+", rule.name)
+        def __reduce__(self) -> Any:
+            return _blank, (rule, changed), self.__getstate__()
+
+    words = findall(r"[A-Za-z0-9]+", rule.name)
     FromRule.__name__ = FromRule.__qualname__ = "".join(w[:1].upper() + w[1:] for w in words)
     FromRule.__doc__ = rule.title
     return FromRule
+
+
+def _blank(rule: Rule, changed: tuple[tuple[str, float], ...]) -> RuleOptimizer:
+    """An optimizer about to be unpickled."""
+    cls = _class_of(rule, changed)
+    return cls.__new__(cls)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter, is_
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +18,12 @@ from ..tape import trace
 
 Hyper = Mapping[str, float]
 
+# Asked of every tensor at every step, so each is a C function to be mapped.
+gradient_of = attrgetter("grad")
+_pointer, _contiguous, _nbytes = Tensor.data_ptr, Tensor.is_contiguous, attrgetter("nbytes")
+
+_END = object()  # so that a list that became shorter differs too
+
 
 class Item(NamedTuple):
     """A parameter that steps, and all that its step needs to know."""
@@ -25,6 +33,7 @@ class Item(NamedTuple):
     state: dict[str, Any]
     keys: Mapping[str, str]  # slot -> its key in the state
     taken: int  # steps so far
+    counts: bool  # whether the state holds this number under "step"
 
 
 class Batch(Protocol):
@@ -43,6 +52,10 @@ class Batch(Protocol):
 class Compiled:
     """Stepped by one launch of a compiled kernel.
 
+    A kernel trusts its addresses, so every step first makes sure that they hold: parameters and
+    gradients are asked where they lie, the state is compared with what it held. The aliases in
+    `kept` see to it that no other tensor can come to lie at an address in the table.
+
     Args:
         rule: the rule of all of them.
         items: the parameters, all of one dtype.
@@ -53,64 +66,92 @@ class Compiled:
         from ..engines import numba as engine
 
         program = trace(rule)
+        keys, updated = items[0].keys, [slot for slot, _ in program.updates]
         self.parameters = [item.parameter for item in items]
-        self.addresses = [p.data_ptr() for p in self.parameters]
-        self.keys = items[0].keys
-        self.numbers = [slot for slot, _ in program.updates]
-        self.hyper_names = program.scalars[: -1 - len(self.numbers)]
+        self.addresses = list(map(_pointer, self.parameters))
+        self.sizes = [p.nbytes for p in self.parameters]
+        self.single = [k for k, p in enumerate(self.parameters) if p.numel() == 1]
+
+        self.counts = items[0].counts
+        self.numbers = _share(items, [*["step"] * self.counts, *(keys[s] for s in updated)])
+        self.seen = self.numbers.tobytes()
 
         # Parameters that agree in group, scalar slots and step share a row of scalars.
-        kinds = [
-            (i.group, *(float(i.state[self.keys[s]]) for s in self.numbers), i.taken) for i in items
-        ]
+        slots = self.numbers[self.counts :].tolist()
+        kinds = list(zip((i.group for i in items), *slots, (i.taken for i in items), strict=True))
         rows = {kind: row for row, kind in enumerate(dict.fromkeys(kinds))}
         self.group_of_row = np.array([kind[0] for kind in rows])
         self.row_of_item = np.array([rows[kind] for kind in kinds])
 
-        sizes = np.array([p.numel() for p in self.parameters], np.int64)
-        chunks = cut(np.arange(len(items)), np.zeros_like(sizes), sizes, self.row_of_item)
+        chunks = _chunks(self.parameters, self.row_of_item)
         dtype = str(self.parameters[0].dtype).removeprefix("torch.")
         self.launch = engine.Launch(program, dtype, len(items), len(rows), chunks)
-        self.launch.scalars[:, len(self.hyper_names) :] = [kind[1:] for kind in rows]
+        self.width = len(program.scalars) - 1 - len(updated)  # of the hyperparameters
+        self.launch.scalars[:, self.width :] = [kind[1:] for kind in rows]
         for group in {kind[0] for kind in rows}:
             self.follow(group, hypers[group])
 
-        self.slots = [[i.state[self.keys[s]] for s in rule.array_slots] for i in items]
+        arrays = [[i.state[keys[s]] for s in rule.array_slots] for i in items]
         self.launch.pointers[:, 0] = self.addresses
-        self.launch.pointers[:, 2:] = [[slot.data_ptr() for slot in row] for row in self.slots]
-        self.shared = {slot: _share(items, self.keys[slot]) for slot in self.numbers}
-        self.steps = _share(items, "step") if "step" in items[0].state else None
+        self.launch.pointers[:, 2:] = [list(map(_pointer, row)) for row in arrays]
+        self.kept = [t.detach() for t in chain(self.parameters, *arrays)]
+        self.first = [*arrays[0], torch.from_numpy(self.numbers)]
+        self.first_at = list(map(_pointer, self.first))
+        self.entries = [item.state.values() for item in items]
+        self.held = [*chain.from_iterable(self.entries), _END]
 
     def follow(self, group: int, hyper: Hyper) -> None:
-        values = [hyper[name] for name in self.hyper_names]
-        self.launch.scalars[self.group_of_row == group, : len(values)] = values
+        mine = self.group_of_row == group
+        if mine.any():
+            names = self.launch.program.scalars[: self.width]
+            self.launch.scalars[mine, : self.width] = [hyper[name] for name in names]
 
     def gather(self) -> list[Tensor] | None:
-        gradients = [p.grad for p in self.parameters]
-        if [p.data_ptr() for p in self.parameters] != self.addresses or None in gradients:
-            return None
+        gradients: list[Tensor] = list(map(gradient_of, self.parameters))
         try:
-            dense = [g.data_ptr() for g in gradients if g.is_contiguous()]  # type: ignore[union-attr]
+            pointers = list(map(_pointer, gradients))
+        except TypeError:
+            return None  # a gradient is None
         except RuntimeError:
             refuse_layouts(gradients)
             raise
-        if len(dense) < len(gradients):
-            gradients = [g.contiguous() for g in gradients]  # type: ignore[union-attr]
-            dense = [g.data_ptr() for g in gradients]  # type: ignore[union-attr]
-        self.launch.pointers[:, 1] = dense
-        return gradients  # type: ignore[return-value]
+        if list(map(_pointer, self.parameters)) != self.addresses or not self._state_holds():
+            return None
+        # A gradient of one element may be contiguous and yet be marked as to be negated.
+        if not all(map(_contiguous, gradients)) or any(gradients[k].is_neg() for k in self.single):
+            if not all(map(_contiguous, self.parameters)):
+                return None
+            gradients = [g.detach().resolve_neg().contiguous() for g in gradients]
+            pointers = list(map(_pointer, gradients))
+        if list(map(_nbytes, gradients)) != self.sizes:
+            return None
+        self.launch.pointers[:, 1] = pointers
+        return gradients
+
+    def _state_holds(self) -> bool:
+        """Whether the state is what the tables were made from."""
+        entries = chain(chain.from_iterable(self.entries), (_END,))
+        return (
+            all(map(is_, entries, self.held))
+            and self.numbers.tobytes() == self.seen
+            # Sharing memory with other processes moves a state in place, and then all of it.
+            and list(map(_pointer, self.first)) == self.first_at
+        )
 
     def run(self, gradients: list[Tensor]) -> None:
         """Step; the caller holds the gradients, so that their memory stays theirs meanwhile."""
-        launch = self.launch
+        launch, numbers, counts = self.launch, self.numbers, self.counts
         launch(torch.get_num_threads())
-        if self.steps is not None:
-            self.steps += 1
-        for slot, shared in self.shared.items():
-            column = launch.program.scalars.index(slot)
-            shared[:] = launch.scalars[self.row_of_item, column]
+        if counts:
+            numbers[0] += 1
+        if len(numbers) > counts:
             # What a checkpoint would hold is what the next step starts from.
-            launch.scalars[self.row_of_item, column] = shared
+            numbers[counts:] = launch.scalars[self.row_of_item, self.width : -1].T
+            launch.scalars[self.row_of_item, self.width : -1] = numbers[counts:].T
+        if len(numbers):
+            self.seen = numbers.tobytes()
+        # Autograd must know, to refuse a backward pass through values that are no longer there.
+        torch.autograd.graph.increment_version(self.parameters)
 
 
 class Eager:
@@ -119,6 +160,7 @@ class Eager:
     def __init__(self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper]) -> None:
         trace(rule)  # a formula that no engine would take is refused here as well
         self.rule, self.items = rule, items
+        self.needed = {*items[0].keys.values(), *["step"] * items[0].counts}
         self.taken = [item.taken for item in items]
         self.hypers = dict(enumerate(hypers))
 
@@ -127,24 +169,40 @@ class Eager:
 
     def gather(self) -> list[Tensor] | None:
         gradients = [item.parameter.grad for item in self.items]
-        if None in gradients:
+        if any(g is None for g in gradients):
+            return None
+        if not all(item.state.keys() >= self.needed for item in self.items):
             return None
         refuse_layouts(gradients)
         return gradients  # type: ignore[return-value]
 
+    @torch.no_grad()
     def run(self, gradients: list[Tensor]) -> None:
         for k, (item, g) in enumerate(zip(self.items, gradients, strict=True)):
-            self.taken[k] += 1
-            hyper = {name: self.hypers[item.group][name] for name in self.rule.defaults}
-            tensors = {s: _real(item.state[key]) for s, key in item.keys.items()}
-            slots = {s: float(x) if s in self.rule.scalars else x for s, x in tensors.items()}
-            theta = _real(item.parameter)
-            fresh, slots = eager.step(self.rule, theta, _real(g), slots, self.taken[k], hyper)
-            theta.copy_(torch.as_tensor(fresh))
-            for slot, value in slots.items():
-                tensors[slot].copy_(torch.as_tensor(value))
-            if "step" in item.state:
+            if item.counts:
                 item.state["step"] += 1
+                self.taken[k] = int(item.state["step"])
+            else:
+                self.taken[k] += 1
+            self._step(item, g, self.taken[k])
+
+    def _step(self, item: Item, g: Tensor, t: int) -> None:
+        hyper = {name: self.hypers[item.group][name] for name in self.rule.defaults}
+        tensors = {slot: _real(item.state[key]) for slot, key in item.keys.items()}
+        slots = {s: float(x) if s in self.rule.scalars else _wide(x) for s, x in tensors.items()}
+        theta = _real(item.parameter)
+        fresh, slots = eager.step(self.rule, _wide(theta), _wide(_real(g)), slots, t, hyper)
+        theta.copy_(torch.as_tensor(fresh))
+        for slot, value in slots.items():
+            tensors[slot].copy_(torch.as_tensor(value))
+
+
+def _chunks(parameters: Sequence[Tensor], rows: Any) -> Any:
+    """The chunk table, one without elements for a row that has only empty parameters."""
+    sizes = np.array([p.numel() for p in parameters], np.int64)
+    chunks = cut(np.arange(len(sizes)), np.zeros_like(sizes), sizes, rows)
+    idle = [(0, 0, 0, row) for row in set(rows.tolist()) - set(chunks[:, 3].tolist())]
+    return np.concatenate([chunks, np.array(idle, np.int64).reshape(-1, 4)])
 
 
 def refuse_layouts(gradients: Sequence[Tensor | None]) -> None:
@@ -157,14 +215,26 @@ def refuse_layouts(gradients: Sequence[Tensor | None]) -> None:
             )
 
 
-def _share(items: Sequence[Item], key: str) -> Any:
-    """One array behind this number of every state, so that one operation advances them all."""
-    shared = torch.stack([item.state[key] for item in items])
-    for item, number in zip(items, shared.unbind(), strict=True):
-        item.state[key] = number
+def _share(items: Sequence[Item], keys: Sequence[str]) -> Any:
+    """One array behind these numbers of every state, so that one operation advances them all.
+
+    Returns:
+        float array of shape (keys, items).
+    """
+    if not keys:
+        return np.zeros((0, len(items)))
+    shared = torch.stack([torch.stack([item.state[key] for item in items]) for key in keys])
+    for key, row in zip(keys, shared, strict=True):
+        for item, number in zip(items, row.unbind(), strict=True):
+            item.state[key] = number
     return shared.numpy()
 
 
 def _real(x: Tensor) -> Tensor:
     """A complex number is stepped as two real ones."""
-    return torch.view_as_real(x) if x.is_complex() else x
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision is for keeping numbers, not for computing with them."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -21,9 +21,14 @@ _MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
 
 
 class SGD(RuleOptimizer):
-    """Gradient descent, plain, with momentum, or with Nesterov momentum: torch.optim.SGD."""
+    """Gradient descent, plain, with momentum, or with Nesterov momentum: torch.optim.SGD.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"v": "momentum_buffer"}
+    signed = frozenset({"dampening"})
     counts_steps = False
 
     def __init__(
@@ -44,20 +49,27 @@ class SGD(RuleOptimizer):
         super().__init__(params, _options(locals()), engine)
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
-        if group["nesterov"]:
-            return _dressed(rules.nesterov, group)
-        return _dressed(rules.momentum if group["momentum"] else rules.sgd, group)
+        if group["nesterov"] and group["dampening"] != 0:
+            raise UsageError("Nesterov momentum requires a momentum and zero dampening")
+        if group["momentum"] == 0:
+            return _dressed(rules.sgd, group)
+        return _dressed(rules.nesterov if group["nesterov"] else rules.momentum, group)
 
     def check(self, group: Mapping[str, Any]) -> None:
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+        if group["nesterov"] and group["momentum"] <= 0:
             raise UsageError("Nesterov momentum requires a momentum and zero dampening")
         super().check(group)
 
 
 class ASGD(RuleOptimizer):
-    """Averaged stochastic gradient descent: torch.optim.ASGD."""
+    """Averaged stochastic gradient descent: torch.optim.ASGD.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"average": "ax"}
+    signed = frozenset({"lambd", "alpha", "t0"})
 
     def __init__(
         self,
@@ -81,10 +93,15 @@ class ASGD(RuleOptimizer):
 
 
 class Rprop(RuleOptimizer):
-    """Resilient backpropagation: torch.optim.Rprop."""
+    """Resilient backpropagation: torch.optim.Rprop.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"previous": "prev", "size": "step_size"}
     pairs = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("size_min", "size_max")}
+    signed = frozenset({"size_min", "size_max"})
 
     def __init__(
         self,
@@ -112,7 +129,11 @@ class Rprop(RuleOptimizer):
 
 
 class Adagrad(RuleOptimizer):
-    """AdaGrad: torch.optim.Adagrad."""
+    """AdaGrad: torch.optim.Adagrad.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"s": "sum"}
 
@@ -137,12 +158,21 @@ class Adagrad(RuleOptimizer):
             for parameter in group["params"]:
                 begin(self, parameter, index, rule, hyper)
 
+    def share_memory(self) -> None:
+        """Put the sums into memory that other processes share."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
+
     def rule(self, group: Mapping[str, Any]) -> Rule:
         return _dressed(rules.adagrad, group)
 
 
 class Adadelta(RuleOptimizer):
-    """AdaDelta: torch.optim.Adadelta."""
+    """AdaDelta: torch.optim.Adadelta.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"v": "square_avg", "d": "acc_delta"}
 
@@ -172,7 +202,11 @@ class Adadelta(RuleOptimizer):
 
 
 class RMSprop(RuleOptimizer):
-    """RMSProp, plain, centered, with momentum, or both: torch.optim.RMSprop."""
+    """RMSProp, plain, centered, with momentum, or both: torch.optim.RMSprop.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"v": "square_avg", "mean": "grad_avg", "b": "momentum_buffer"}
 
@@ -205,7 +239,11 @@ class RMSprop(RuleOptimizer):
 
 
 class Adam(RuleOptimizer):
-    """Adam, or AMSGrad: torch.optim.Adam."""
+    """Adam, or AMSGrad: torch.optim.Adam.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = _MOMENTS
 
@@ -233,7 +271,11 @@ class Adam(RuleOptimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: torch.optim.AdamW."""
+    """Adam with decoupled weight decay: torch.optim.AdamW.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     def __init__(
         self,
@@ -254,9 +296,18 @@ class AdamW(Adam):
         given = _options(locals())
         super().__init__(params, **given, decoupled_weight_decay=True, engine=engine)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # a checkpoint of Adam continues as AdamW
+            group["decoupled_weight_decay"] = True
+
 
 class Adamax(RuleOptimizer):
-    """Adam with the infinity norm: torch.optim.Adamax."""
+    """Adam with the infinity norm: torch.optim.Adamax.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = {"m": "exp_avg", "u": "exp_inf"}
 
@@ -281,7 +332,11 @@ class Adamax(RuleOptimizer):
 
 
 class NAdam(RuleOptimizer):
-    """Adam with Nesterov momentum: torch.optim.NAdam."""
+    """Adam with Nesterov momentum: torch.optim.NAdam.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = _MOMENTS
 
@@ -308,7 +363,11 @@ class NAdam(RuleOptimizer):
 
 
 class RAdam(RuleOptimizer):
-    """Rectified Adam: torch.optim.RAdam."""
+    """Rectified Adam: torch.optim.RAdam.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else is torch's.
+    """
 
     state_keys = _MOMENTS
 
@@ -337,6 +396,9 @@ class Lion(RuleOptimizer):
     """Lion, evolved sign momentum; torch has no class of it, the defaults are the paper's.
 
     Its weight decay is decoupled, as in the paper.
+
+    Args:
+        engine: as of `RuleOptimizer`; all else has the names of torch's Adam.
     """
 
     state_keys = {"m": "exp_avg"}

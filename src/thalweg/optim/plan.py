@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,83 +16,109 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
-from .batches import Batch, Compiled, Eager, Item
+from .batches import Batch, Compiled, Eager, Item, gradient_of
 
 if TYPE_CHECKING:
     from .adapter import RuleOptimizer
 
 ENGINES = ("auto", "numba", "eager")
 
+_SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
+
+
+class Group:
+    """A parameter group as it was last seen."""
+
+    def __init__(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> None:
+        self.parameters = list(group["params"])
+        self.rule = optimizer.rule(group)
+        self.see(optimizer, group)
+
+    def see(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> None:
+        """Take over the options."""
+        self.options = [group[key] for key in optimizer.defaults]
+        parts = chain.from_iterable(x if type(x) is tuple else (x,) for x in self.options)
+        self.settled = all(isinstance(x, _SETTLED) for x in parts)
+        self.hyper = optimizer.hyper(group)
+
+    def same(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> bool:
+        """Whether the options are what they were, for sure."""
+        return self.settled and self.options == [group[key] for key in optimizer.defaults]
+
 
 class Plan:
     """The batches of one pattern of parameters, gradients and options.
 
     Args:
-        optimizer: whose parameters to step; state that is missing is begun.
+        optimizer: whose parameters to step; state that is missing is begun. The plan keeps no
+            reference to it, so that an optimizer that is dropped is freed at once.
     """
 
     def __init__(self, optimizer: RuleOptimizer) -> None:
-        self.optimizer = optimizer
-        groups = optimizer.param_groups
-        self.options = [_options(group) for group in groups]
-        self.rules = [optimizer.rule(group) for group in groups]
-        self.hypers = [optimizer.hyper(group) for group in groups]
+        self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
         self.idle: list[Tensor] = []
-        alike: dict[tuple[Rule, bool, torch.dtype], list[Item]] = defaultdict(list)
-        for index, (group, rule) in enumerate(zip(groups, self.rules, strict=True)):
-            for parameter in group["params"]:
+        found: dict[tuple[Rule, torch.dtype], list[Item]] = defaultdict(list)
+        for index, group in enumerate(self.groups):
+            for parameter in group.parameters:
                 if parameter.grad is None:
                     self.idle.append(parameter)
                 else:
-                    compiled = _compiles(parameter, optimizer.engine)
-                    item = begin(optimizer, parameter, index, rule, self.hypers[index])
-                    alike[rule, compiled, parameter.dtype].append(item)
-        self.state, self.known = optimizer.state, len(optimizer.state)
-        self.batches = [
-            self._batch(rule, items, compiled) for (rule, compiled, _), items in alike.items()
-        ]
+                    item = begin(optimizer, parameter, index, group.rule, group.hyper)
+                    found[group.rule, parameter.dtype].append(item)
+        self.batches: list[Batch] = []
+        for (rule, _), items in found.items():
+            self.batches += self._batches(rule, items, optimizer.engine)
+        self.state, self.states = optimizer.state, list(optimizer.state.values())
 
-    def run(self) -> bool:
+    def run(self, optimizer: RuleOptimizer) -> bool:
         """Step everything once; False, with nothing done, where the plan no longer holds."""
-        optimizer = self.optimizer
-        if self.state is not optimizer.state or self.known != len(self.state):
-            return False
-        if any(p.grad is not None for p in self.idle) or not self._follow_options():
+        if not self._holds(optimizer):
             return False
         gathered = [batch.gather() for batch in self.batches]
-        if None in gathered:
+        if any(gradients is None for gradients in gathered):
             return False
         for batch, gradients in zip(self.batches, gathered, strict=True):
             batch.run(gradients)  # type: ignore[arg-type]  # None has been ruled out
         return True
 
-    def _follow_options(self) -> bool:
-        """Take over options that changed since the last step; False if they mean another rule."""
-        groups = self.optimizer.param_groups
-        if len(groups) != len(self.options):
+    def _holds(self, optimizer: RuleOptimizer) -> bool:
+        """Take over options that changed; False if parameters, states or rules are others."""
+        state, groups = optimizer.state, optimizer.param_groups
+        if state is not self.state or len(groups) != len(self.groups):
             return False
-        for index, group in enumerate(groups):
-            options = _options(group)
-            if options != self.options[index]:
-                if self.optimizer.rule(group) is not self.rules[index]:
+        if len(state) != len(self.states) or not all(map(is_, state.values(), self.states)):
+            return False
+        if not all(g is None for g in map(gradient_of, self.idle)):
+            return False
+        for index, (known, group) in enumerate(zip(self.groups, groups, strict=True)):
+            parameters = group["params"]
+            if len(parameters) != len(known.parameters):
+                return False
+            if not all(map(is_, parameters, known.parameters)):
+                return False
+            if not known.same(optimizer, group):
+                if optimizer.rule(group) is not known.rule:
                     return False
-                self.options[index] = options
-                self.hypers[index] = self.optimizer.hyper(group)
+                known.see(optimizer, group)
                 for batch in self.batches:
-                    batch.follow(index, self.hypers[index])
+                    batch.follow(index, known.hyper)
         return True
 
-    def _batch(self, rule: Rule, items: Sequence[Item], compiled: bool) -> Batch:
-        if compiled:
+    def _batches(self, rule: Rule, items: Sequence[Item], engine: str) -> list[Batch]:
+        """The items of one rule and dtype, those first that the compiled engine takes."""
+        hypers = [group.hyper for group in self.groups]
+        fast, slow = _divide(rule, items, engine)
+        if fast:
             try:
-                return Compiled(rule, items, self.hypers)
+                compiled = Compiled(rule, fast, hypers)
+                return [compiled, Eager(rule, slow, hypers)] if slow else [compiled]
             except RuleError:
                 raise
             except Exception as error:
-                if self.optimizer.engine == "numba":
+                if engine == "numba":
                     raise
                 _warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
-        return Eager(rule, items, self.hypers)
+        return [Eager(rule, items, hypers)]
 
 
 def begin(
@@ -98,10 +126,15 @@ def begin(
 ) -> Item:
     """A parameter with its state, which starts here unless it was loaded or kept."""
     keys = {slot: optimizer.state_keys.get(slot, slot) for slot in rule.slots}
-    if not keys and not optimizer.counts_steps:
-        return Item(parameter, group, {}, keys, 0)
-    state = optimizer.state[parameter]
-    begun = all(state.get(key) is not None for key in keys.values())
+    counts = optimizer.counts_steps
+    if not keys and not counts:
+        return Item(parameter, group, {}, keys, 0, False)
+    state = optimizer.state.setdefault(parameter, {})
+    # Where torch keeps no count, that there is a state says that a step was taken.
+    taken = int(all(state.get(key) is not None for key in keys.values()))
+    if counts:
+        state["step"] = _number(state.get("step", 0.0))
+        taken = int(state["step"])
     for slot, key in keys.items():
         value = state.get(key)
         if value is None:
@@ -109,55 +142,89 @@ def begin(
         if slot in rule.scalars:
             state[key] = _number(value)
         elif not isinstance(value, Tensor):
+            if parameter.is_complex():
+                value = complex(value, value)  # two real numbers that begin alike
             state[key] = torch.full_like(parameter, value, memory_format=torch.preserve_format)
-    if optimizer.counts_steps:
-        state["step"] = _number(state.get("step", 0.0))
-        return Item(parameter, group, state, keys, int(state["step"]))
-    # torch keeps no count for these rules: that there is a state says that a step was taken.
-    return Item(parameter, group, state, keys, int(begun))
+    return Item(parameter, group, state, keys, taken, counts)
 
 
-def _options(group: Mapping[str, Any]) -> list[Any]:
-    """A group's options as plain values, to see whether one has changed."""
-    return [
-        value.item() if isinstance(value, Tensor) else value
-        for key, value in group.items()
-        if key != "params"
-    ]
+def trouble_with(parameter: Tensor) -> str:
+    """What keeps a parameter from the compiled CPU engine, if anything does."""
+    if not _numba_is_here():
+        return "numba is not installed (pip install numba)"
+    if not _plain(parameter):
+        return f"it is a {type(parameter).__name__}, not a plain tensor"
+    if parameter.device.type != "cpu":
+        return f"it is on {parameter.device}"
+    if parameter.dtype not in (torch.float32, torch.float64):
+        return f"its dtype is {parameter.dtype}"
+    if not parameter.is_contiguous():
+        return "it is not contiguous"
+    return "its memory is read-only to this mode" if parameter.is_inference() else ""
+
+
+def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item], list[Item]]:
+    """The items that the compiled engine takes, and the others."""
+    fast: list[Item] = []
+    slow: list[Item] = []
+    shared = _overlapping([item.parameter for item in items])
+    for index, item in enumerate(items):
+        trouble = "engine" if engine == "eager" else trouble_with(item.parameter)
+        if not trouble and index in shared:
+            trouble = "it shares memory with another parameter"
+        if not trouble:
+            trouble = _trouble_around(item, rule)
+        if trouble and engine == "numba":
+            raise UsageError(f'engine="numba" cannot step this parameter: {trouble}')
+        if "numba" in trouble:
+            _warn_once(trouble)
+        (slow if trouble else fast).append(item)
+    return fast, slow
+
+
+def _trouble_around(item: Item, rule: Rule) -> str:
+    """What keeps a parameter's gradient or state from the compiled engine."""
+    p = item.parameter
+    arrays = {item.keys[slot]: item.state[item.keys[slot]] for slot in rule.array_slots}
+    for name, x in {"gradient": p.grad, **arrays}.items():
+        if type(x) is not Tensor or (x.shape, x.dtype, x.device) != (p.shape, p.dtype, p.device):
+            return f"its {name} differs from it in kind, shape, dtype or device"
+        if name != "gradient" and not x.is_contiguous():
+            return f"its {name} is not contiguous"
+    return ""
+
+
+def _overlapping(parameters: Sequence[Tensor]) -> set[int]:
+    """Which of these share memory with another, so that they cannot step at the same time."""
+    spans = sorted(
+        (p.data_ptr(), p.data_ptr() + p.nbytes, index)
+        for index, p in enumerate(parameters)
+        if _plain(p) and p.device.type == "cpu" and p.nbytes
+    )
+    found: set[int] = set()
+    reach, owner = 0, 0
+    for start, stop, index in spans:
+        if start < reach:
+            found |= {owner, index}
+        if stop > reach:
+            reach, owner = stop, index
+    return found
+
+
+def _plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, torch.nn.Parameter) and x.layout == torch.strided
 
 
 def _number(value: Any) -> Tensor:
     """A number of the state as torch keeps it: 0-dim, on the CPU, in the default precision."""
     wide = torch.get_default_dtype() == torch.float64
     dtype = torch.float64 if wide else torch.float32
-    return torch.as_tensor(value, dtype=dtype, device="cpu").detach()
+    return torch.as_tensor(value, dtype=dtype, device="cpu").detach().reshape(())
 
 
-def _compiles(parameter: Tensor, engine: str) -> bool:
-    """Whether the compiled CPU engine takes this parameter."""
-    if engine == "eager":
-        return False
-    if trouble := _trouble(parameter):
-        if engine == "numba":
-            raise UsageError(f'engine="numba" cannot step this parameter: {trouble}')
-        return False
-    if find_spec("numba") is None:
-        if engine == "numba":
-            raise UsageError('engine="numba" needs numba: pip install numba')
-        _warn_once("numba is not installed")
-        return False
-    return True
-
-
-def _trouble(parameter: Tensor) -> str:
-    """What keeps a parameter from the compiled CPU engine, if anything does."""
-    if type(parameter) not in (Tensor, torch.nn.Parameter):
-        return f"it is a {type(parameter).__name__}, not a plain tensor"
-    if parameter.device.type != "cpu":
-        return f"it is on {parameter.device}"
-    if parameter.dtype not in (torch.float32, torch.float64):
-        return f"its dtype is {parameter.dtype}"
-    return "" if parameter.is_contiguous() else "it is not contiguous"
+@cache
+def _numba_is_here() -> bool:
+    return find_spec("numba") is not None
 
 
 @cache
