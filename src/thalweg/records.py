@@ -71,8 +71,12 @@ class Store:
     Args:
         folder: where the record files are, or will be; None keeps them in memory.
 
+    Attributes:
+        found: what every finished run left behind, by its identity.
+        damaged: files that are no records, or that something has harmed; they are left alone.
+
     Raises:
-        ThalwegError: a record was written by a newer version.
+        ThalwegError: the folder cannot be read, or a record was written by a newer version.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -88,26 +92,37 @@ class Store:
     def _read(self, path: Path) -> None:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            schema, runs = document["schema"], document["runs"]
-        except (ValueError, KeyError, TypeError):
-            # Not one of ours, or harmed by something other than us: those runs are run again.
-            self.damaged.append(path)
-            return
-        if schema > SCHEMA:
+        except FileNotFoundError:
+            return  # deleted since the folder was listed
+        except OSError as error:
+            raise ThalwegError(f"cannot read {path}: {error.strerror or error}") from error
+        except (ValueError, RecursionError):
+            document = None
+        given: dict[str, Any] = document if isinstance(document, dict) else {}
+        schema, runs = given.get("schema"), given.get("runs")
+        if isinstance(schema, int) and schema > SCHEMA:
             raise ThalwegError(
                 f"{path} was written by a newer thalweg (record schema {schema}, this one reads "
                 f"up to {SCHEMA}); upgrade, or choose another --out"
             )
-        self.found.update(runs)
+        if isinstance(runs, dict) and given.get("digest") == identity(runs):
+            self.found.update(runs)
+        else:
+            self.damaged.append(path)
 
     def add(self, results: Mapping[str, Mapping[str, Any]]) -> None:
-        """Keep the results of a finished group under their identities."""
-        if self.folder is not None:
-            name = identity({"runs": sorted(results)})
-            document = {"schema": SCHEMA, "runs": results}
-            write_json(self.folder / f"{name}.json", document)
+        """Keep the results of a finished group under their identities.
+
+        Raises:
+            ThalwegError: they cannot be written.
+        """
         # In memory they look as they would after being read back.
-        self.found.update(plain(results))
+        runs = plain(results)
+        if self.folder is not None:
+            name = identity({"runs": sorted(runs)})
+            document = {"schema": SCHEMA, "digest": identity(runs), "runs": runs}
+            write_json(self.folder / f"{name}.json", document)
+        self.found.update(runs)
 
     def missing(self, identities: Sequence[str]) -> list[str]:
         """Those of the runs that are not finished."""

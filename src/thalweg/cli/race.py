@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,14 +93,19 @@ def run(args: argparse.Namespace) -> int:
     from ..report import html
     from .show import Progress, table
 
-    out = args.out or Path("races", "".join(c if c.isalnum() else "-" for c in args.task))
+    out = args.out or Path("races", _folder(task.name))
     chosen = {
         name: value
         for name in ("budget", "seeds", "epochs", "batch_size")
         if (value := getattr(args, name)) is not None
     }
-    with Progress(sys.stderr) as progress:
-        found = race(task, optimizers=optimizers, out=out, watcher=progress, **chosen)
+    try:
+        with Progress(sys.stderr) as progress:
+            found = race(task, optimizers=optimizers, out=out, watcher=progress, **chosen)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"what is finished is kept in {out}; the same command goes on from there"
+        ) from None
     report = out / "report.html"
     html.write(found.document, report)
     if args.json:
@@ -108,6 +114,11 @@ def run(args: argparse.Namespace) -> int:
         print(table(found.document))
     print(f"report: {report}", file=sys.stderr)
     return 0
+
+
+def _folder(task: str) -> str:
+    """A task's name as a folder's: quadratic:dim=50,noise=0.1 is quadratic-dim=50-noise=0.1."""
+    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def _names(text: str) -> list[str]:

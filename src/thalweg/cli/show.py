@@ -12,33 +12,44 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
+
+from ..report import text as write
 
 _NARROWEST = 100  # columns: below this the table wraps instead of losing what it says
 
 
+class _Console(Console):
+    """One whose reader may leave: then it falls silent, and the race goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Progress:
-    """Follows a race: bars on a terminal, a line per stage elsewhere.
+    """Follows a race: one bar for the whole of it on a terminal, a line per stage elsewhere.
 
     Args:
         stream: where to; a terminal or not.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.console = Console(file=stream)
+        self.console = _Console(file=stream)
         self.live = self.console.is_terminal
         self.bars = Bars(
-            TextColumn("{task.description:<34}"),
-            BarColumn(32),
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            expand=True,
             disable=not self.live,
         )
-        self.current: TaskID | None = None
+        self.whole: TaskID | None = None
+        self.done = self.expected = 0
 
     def __enter__(self) -> Progress:
         self.bars.start()
@@ -52,23 +63,26 @@ class Progress:
     ) -> None:
         self.bars.stop()
 
-    def stage(self, text: str, run_steps: int) -> None:
-        """A stage begins, with this many run-steps to do."""
-        if self.live:
-            if self.current is not None:
-                self.bars.remove_task(self.current)
-            self.current = self.bars.add_task(text, total=run_steps or None)
-        elif run_steps:
-            self.console.print(f"{text}: {run_steps:,} steps of runs", highlight=False)
+    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
+        """A stage begins, with this many run-steps to do, and at most so many after it."""
+        if not self.live:
+            self.say(text)
+            return
+        if self.whole is None:
+            self.whole = self.bars.add_task(text, total=None)
+        # Rounds that turn out not to be needed shorten the race.
+        total = self.done + run_steps + later
+        self.bars.update(self.whole, description=text, total=total or None)
 
     def advance(self, run_steps: int) -> None:
         """This many were done."""
-        if self.current is not None:
-            self.bars.advance(self.current, run_steps)
+        self.done += run_steps
+        if self.whole is not None:
+            self.bars.update(self.whole, completed=self.done)
 
     def say(self, text: str) -> None:
         """Something worth a line happened."""
-        self.console.print(text, highlight=False, style="dim", markup=False)
+        self.console.print(text, highlight=False, style="dim", markup=False, soft_wrap=True)
 
 
 def table(document: Mapping[str, Any]) -> str:
@@ -79,13 +93,14 @@ def table(document: Mapping[str, Any]) -> str:
     """
     metric = document["setting"]["metric"]["name"]
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    found.add_column("rank", justify="right")
+    found.add_column("rank", no_wrap=True)
     found.add_column("optimizer", no_wrap=True)
     for heading in ("learning rate", "good range", f"validation {metric}", f"test {metric}",
                     "steps to target", "diverged", "ms/step"):  # fmt: skip
         found.add_column(heading, justify="right")
+    decimals = {key: _decimals(document, key) for key in ("validation", "test")}
     for entry in document["optimizers"]:
-        found.add_row(*_row(entry, document), style="bold" if entry["tied"] else "")
+        found.add_row(*_row(entry, document, decimals), style="bold" if entry["tied"] else "")
     console = Console(
         file=io.StringIO(),
         width=max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns),
@@ -95,33 +110,37 @@ def table(document: Mapping[str, Any]) -> str:
     console.print(document["verdict"]["sentence"], markup=False, highlight=False)
     if document["verdict"]["code"]:
         console.print(f"\n    {document['verdict']['code']}\n", markup=False, highlight=False)
-    runs, seconds = document["runs"], document["seconds"]
-    console.print(f"{runs:,} runs in {seconds:.0f} s; {document['setting']['executor']}",
+    runs, seconds = document["runs"], write.duration(document["seconds"])
+    console.print(f"{runs:,} runs in {seconds}; {document['setting']['executor']}",
                   markup=False, highlight=False)  # fmt: skip
     stream = console.file
     assert isinstance(stream, io.StringIO)
-    return stream.getvalue().strip("\n")
+    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines())
 
 
-def _row(entry: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+def _row(
+    entry: Mapping[str, Any], document: Mapping[str, Any], decimals: Mapping[str, int]
+) -> list[str]:
     tied = entry["tied"] and len(document["verdict"]["best"]) > 1
-    good = entry["good_range"]
     steps = entry["steps_to_target"]
     return [
-        f"{entry['rank']}{'=' if tied else ''}",
+        f"{entry['rank']:>3}{'=' if tied else ''}",
         entry["name"],
         f"{entry['learning_rate']:g}{' (edge)' if entry['edge'] else ''}",
-        "–" if good is None else f"{good['decades']:.1f} decades",
-        _plus_minus(entry["validation"]),
-        _plus_minus(entry["test"]),
+        f"{entry['good_range']['decades']:.1f} decades",
+        *(_plus_minus(entry[key], decimals[key]) for key in ("validation", "test")),
         "never" if steps is None else f"{steps:g}",
         f"{100 * entry['diverged']:.0f} %",
         f"{entry['ms_per_step']:.2f}",
     ]
 
 
-def _plus_minus(interval: Mapping[str, float | None]) -> str:
-    mean, low, high = interval["mean"], interval["low"], interval["high"]
-    if mean is None or low is None or high is None:
-        return "–"
-    return f"{mean:.4g} ± {(high - low) / 2:.1g}"
+def _decimals(document: Mapping[str, Any], key: str) -> int:
+    """Decimals for a whole column, so that its numbers stand under each other."""
+    intervals = [entry[key] for entry in document["optimizers"]]
+    return write.decimals_of([(i["high"] - i["low"]) / 2 for i in intervals])
+
+
+def _plus_minus(interval: Mapping[str, float], decimals: int) -> str:
+    half = (interval["high"] - interval["low"]) / 2
+    return f"{write.fixed(interval['mean'], decimals)} ± {write.fixed(half, decimals)}"

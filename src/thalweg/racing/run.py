@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import UsageError
 from ..records import Store, write_json
 from ..tasks import Task, find
 from ..training.execute import Execution, choose, execute, grouped
 from ..training.runs import Method, Regime, Run
 from . import search, timing
+from .outcome import Outcome, judge
 from .spec import Spec, entrants
-from .summary import Outcome, document
+from .summary import document
 
 
 class Watcher(Protocol):
     """Is told how a race goes; the command line draws it."""
 
-    def stage(self, text: str, run_steps: int) -> None:
-        """A stage begins, with this many run-steps to do."""
+    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
+        """A stage begins, with this many run-steps to do, and at most so many after it."""
 
     def advance(self, run_steps: int) -> None:
         """This many were done."""
@@ -34,7 +38,7 @@ class Watcher(Protocol):
 class Silence:
     """Watches and says nothing."""
 
-    def stage(self, text: str, run_steps: int) -> None:
+    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
         """Nothing."""
 
     def advance(self, run_steps: int) -> None:
@@ -109,7 +113,10 @@ def race(
         batch_size=task.batch_size if batch_size is None else batch_size,
     )
     spec = Spec(task, entrants(optimizers), regime, budget=budget, seeds=seeds)
-    return _Racing(spec, None if out is None else Path(out), watcher or Silence()).run()
+    folder = None if out is None else Path(out)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"out={folder} is a file; name a folder for the records")
+    return _Racing(spec, folder, watcher or Silence()).run()
 
 
 @dataclass
@@ -119,29 +126,34 @@ class _Racing:
     spec: Spec
     out: Path | None
     watcher: Watcher
-    tried: dict[str, dict[float, list[Outcome]]] = field(default_factory=dict)
+    rates: dict[Method, list[float]] = field(default_factory=dict)
 
     def run(self) -> Race:
         started = time.perf_counter()
         spec = self.spec
         self.store = Store(None if self.out is None else self.out / "records")
         for path in self.store.damaged:
-            self.watcher.say(f"{path} cannot be read; its runs are run again")
+            self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
         first = {m: search.grid(m.learning_rates(), spec.budget) for m in spec.entrants}
         self.way = self._way([r for m, rates in first.items() for r in spec.tuning(m, rates)])
         self.watcher.say(str(self.way))
-        self._try("learning rates", first)
+        self._try("learning rates", first, rounds_left=spec.rounds)
         for number in range(spec.rounds):
             if not any(search.on_edge(self._scores(m)) for m in spec.entrants):
                 break
-            self._try(f"continued grids, round {number + 1}", self._continuations())
+            stage = f"more learning rates ({number + 1} of at most {spec.rounds} rounds)"
+            self._try(stage, self._continuations(), rounds_left=spec.rounds - number - 1)
         chosen = {m: search.best(self._scores(m)) for m in spec.entrants}
         runs = {m: spec.final(m, rate) for m, rate in chosen.items()}
-        self._perform("fresh seeds", [r for own in runs.values() for r in own], test=True)
-        final = {m.name: [self._outcome(r, True) for r in own] for m, own in runs.items()}
-        self.watcher.stage("time per step", 0)
-        speeds = timing.milliseconds_per_step(spec, chosen)
-        result = document(spec, self.tried, {m.name: lr for m, lr in chosen.items()}, final,
+        everyone = [run for own in runs.values() for run in own]
+        self._perform("fresh seeds", everyone, test=True)
+        # Judged together: they are compared with each other.
+        judged = iter(self._judge(everyone, test=True))
+        final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
+        tried = {m.name: self._tried(m) for m in spec.entrants}
+        self.watcher.stage("time per step")
+        speeds = timing.milliseconds_per_step(spec, chosen, self.way.threads)
+        result = document(spec, tried, {m.name: lr for m, lr in chosen.items()}, final,
                           speeds, str(self.way), time.perf_counter() - started)  # fmt: skip
         if self.out is not None:
             write_json(self.out / "race.json", result)
@@ -154,32 +166,36 @@ class _Racing:
         one race should not mix.
         """
         path = None if self.out is None else self.out / "execution.json"
+        known: dict[str, Any] = {}
         if path is not None and path.exists():
             try:
-                return Execution(**json.loads(path.read_text(encoding="utf-8")))
+                known = dict(json.loads(path.read_text(encoding="utf-8")))
+                if self.spec.setting in known:
+                    return Execution(**known[self.spec.setting])
             except (ValueError, TypeError):
-                self.watcher.say(f"{path} cannot be read; the way to run is chosen anew")
-        self.watcher.stage("measuring the fastest way to run", 0)
+                self.watcher.say(f"{path} is damaged; the fastest way to run is measured again")
+        self.watcher.stage("measuring the fastest way to run")
         way = choose(self.spec.task, runs, self.spec.regime)
         if path is not None:
-            write_json(path, vars(way))
+            write_json(path, {**known, self.spec.setting: vars(way)})
         return way
 
     def _continuations(self) -> dict[Method, list[float]]:
         spec, found = self.spec, {}
         for m in spec.entrants:
-            where = m.learning_rates()
-            spacing = where.decades / (spec.budget - 1) if spec.budget > 1 else 1.0
+            spacing = search.spacing(m.learning_rates(), spec.budget)
             found[m] = search.more(self._scores(m), spec.extra, spacing)
         return found
 
-    def _try(self, stage: str, rates: Mapping[Method, Sequence[float]]) -> None:
-        runs = {(m, lr): self.spec.tuning(m, [lr]) for m, own in rates.items() for lr in own}
-        self._perform(stage, [run for own in runs.values() for run in own], test=False)
-        for (m, lr), own in runs.items():
-            self.tried.setdefault(m.name, {})[lr] = [self._outcome(run, False) for run in own]
+    def _try(self, stage: str, rates: Mapping[Method, Sequence[float]], rounds_left: int) -> None:
+        spec = self.spec
+        runs = [run for m, own in rates.items() for run in spec.tuning(m, own)]
+        each = rounds_left * spec.extra * spec.tuning_seeds + spec.seeds
+        self._perform(stage, runs, test=False, later=each * len(spec.entrants) * spec.steps)
+        for m, own in rates.items():
+            self.rates.setdefault(m, []).extend(own)
 
-    def _perform(self, stage: str, runs: Sequence[Run], test: bool) -> None:
+    def _perform(self, stage: str, runs: Sequence[Run], test: bool, later: int = 0) -> None:
         """Do those of the runs that no record holds, a group at a time."""
         spec, store = self.spec, self.store
         # Groups are made of all runs before the finished ones are left out, so that a race that
@@ -189,15 +205,32 @@ class _Racing:
             absent = set(store.missing([spec.identity(run, test) for run in group]))
             if left := [run for run in group if spec.identity(run, test) in absent]:
                 groups.append(left)
-        self.watcher.stage(stage, sum(map(len, groups)) * spec.steps)
-        for done, results in execute(
-            spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance
-        ):
-            pairs = zip(done, results, strict=True)
-            store.add({spec.identity(run, test): r.to_dict() for run, r in pairs})
+        if not groups:
+            return
+        count = sum(map(len, groups))
+        text = f"{stage}: {count:,} run{'s' * (count > 1)} of {spec.steps:,} steps"
+        self.watcher.stage(text, count * spec.steps, later)
+        with closing(
+            execute(
+                spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance
+            )
+        ) as finished:
+            for done, results in finished:
+                pairs = zip(done, results, strict=True)
+                store.add({spec.identity(run, test): r.to_dict() for run, r in pairs})
 
-    def _outcome(self, run: Run, test: bool) -> Outcome:
-        return Outcome.of(self.spec.task, self.store.found[self.spec.identity(run, test)])
+    def _judge(self, runs: Sequence[Run], test: bool) -> list[Outcome]:
+        records = [self.store.found[self.spec.identity(run, test)] for run in runs]
+        return judge(self.spec.task, records)
+
+    def _tried(self, entrant: Method) -> dict[float, list[Outcome]]:
+        """The outcomes of an entrant at every learning rate it tried, compared among themselves.
+
+        So what it chooses does not depend on who else takes part.
+        """
+        rates, each = self.rates[entrant], self.spec.tuning_seeds
+        judged = iter(self._judge(self.spec.tuning(entrant, rates), test=False))
+        return {lr: list(islice(judged, each)) for lr in rates}
 
     def _scores(self, entrant: Method) -> dict[float, search.Score]:
         """How good each learning rate was on validation; larger is better."""
@@ -207,5 +240,5 @@ class _Racing:
                 sign * sum(o.validation for o in outcomes) / len(outcomes),
                 -sum(o.validation_loss for o in outcomes) / len(outcomes),
             )
-            for lr, outcomes in self.tried[entrant.name].items()
+            for lr, outcomes in self._tried(entrant).items()
         }

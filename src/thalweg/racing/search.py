@@ -11,15 +11,19 @@ Score = tuple[float, float]  # larger is better: the metric, then what breaks it
 
 
 def grid(where: LogRange, count: int) -> list[float]:
-    """Evenly spaced learning rates over the range, on a log scale, to two digits.
+    """Evenly spaced learning rates over the range, on a log scale, to two digits or as they need.
 
     Args:
         where: centre and width.
         count: how many; one alone is the centre.
     """
-    middle, width = math.log10(where.centre), where.decades
-    step = width / (count - 1) if count > 1 else 0.0
-    return [_tidy(10 ** (middle + (k - (count - 1) / 2) * step)) for k in range(count)]
+    gap = spacing(where, count)
+    return [_stepped(where.centre, (k - (count - 1) / 2) * gap, gap) for k in range(count)]
+
+
+def spacing(where: LogRange, count: int) -> float:
+    """Decades between the points of a grid; those between it and a second point, if it has one."""
+    return where.decades / (count - 1) if count > 1 else 1.0
 
 
 def best(scores: Mapping[float, Score]) -> float:
@@ -41,17 +45,24 @@ def more(scores: Mapping[float, Score], count: int, spacing: float) -> list[floa
         spacing: decades between the points of the first grid.
     """
     tried, leader = sorted(scores), best(scores)
-    index, last = tried.index(leader), len(tried) - 1
-    if index == last:
-        up = [_tidy(leader * 10 ** (spacing * (k + 1))) for k in range(count)]
-        down = _tidy(leader * 10**-spacing)
-        return up if last or count == 1 else [down, *up[:-1]]
-    if index == 0:
-        return [_tidy(leader * 10 ** (-spacing * (k + 1))) for k in range(count)]
-    # Between neighbours, the gaps nearest to the best first.
-    gaps = sorted(range(last), key=lambda k: (abs(k + 0.5 - index), k))
-    return [_tidy(math.sqrt(tried[k] * tried[k + 1]), digits=3) for k in gaps[:count]]
+    if len(tried) == 1 and count > 1:
+        below = _stepped(leader, -spacing, spacing)
+        return [below, *(_stepped(leader, spacing * (k + 1), spacing) for k in range(count - 1))]
+    if on_edge(scores):
+        outward = spacing if leader == tried[-1] else -spacing
+        return [_stepped(leader, outward * (k + 1), spacing) for k in range(count)]
+    points = list(tried)
+    for _ in range(count):
+        k = points.index(leader)
+        # The wider of the two gaps beside the best is halved.
+        beside = points[k - 1 : k + 1], points[k : k + 2]
+        low, high = max(beside, key=lambda ends: ends[1] / ends[0])
+        gap = math.log10(high / low) / 2
+        points = sorted([*points, _stepped(low, gap, gap)])
+    return [lr for lr in points if lr not in scores]
 
 
-def _tidy(x: float, digits: int = 2) -> float:
-    return float(f"{x:.{digits}g}")
+def _stepped(start: float, decades: float, gap: float) -> float:
+    """So many decades further, with as many digits as points that far apart need."""
+    digits = 2 + max(0, math.ceil(-math.log10(4 * gap)))
+    return float(f"{start * 10**decades:.{digits}g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,9 @@ from ..records import SCHEMA, identity
 from ..rules.core import Rule
 from ..tape import trace
 from ..tasks import Task
-from ..training.runs import Method, Regime, Run, method, methods
+from ..training.runs import Method, Regime, Run, count, method, methods
 
-TUNING_SEED = 1_000  # tuning seeds count from here: no final seed is ever tuned on
+TUNING_SEED = 1 << 32  # tuning seeds count from here, final ones from 0: they never meet
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,29 @@ class Spec:
         if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
             raise UsageError(f"optimizer {twice[0]!r} takes part twice; give it another name")
         for option in ("budget", "seeds", "tuning_seeds", "extra"):
-            if getattr(self, option) < 1:
-                raise UsageError(f"{option}={getattr(self, option)} must be at least 1")
+            count(option, getattr(self, option))
         for entrant in self.entrants:
             if isinstance(entrant, Rule):
                 trace(entrant)  # a formula that cannot run is refused before anything is
                 if "lr" not in entrant.defaults:
                     raise UsageError(f"{entrant.name} has no hyperparameter lr to race over")
+            where = entrant.learning_rates()
+            if not (0 < where.centre < math.inf and 0 < where.decades < math.inf):
+                raise UsageError(
+                    f"{entrant.name} would search {where.decades:g} decades around the learning "
+                    f"rate {where.centre:g}; give it a positive default, or "
+                    '@rule(search={"lr": LogRange(…)})'
+                )
 
     @cached_property
     def steps(self) -> int:
         """Steps of every run."""
         return self.regime.steps(len(self.task.train[0]))
+
+    @cached_property
+    def setting(self) -> str:
+        """What names the conditions that all runs share: the task and how it is trained."""
+        return identity({"task": self.task.fingerprint, "regime": vars(self.regime)})
 
     def tuning(self, entrant: Method, rates: Sequence[float]) -> list[Run]:
         """The runs that try these learning rates."""
@@ -82,6 +94,7 @@ class Spec:
                 "method": rule.name,
                 # A formula that changed is another method, whatever its name.
                 "formula": trace(rule).key if isinstance(rule, Rule) else rule.title,
+                "init": rule.init if isinstance(rule, Rule) else None,
                 "hyper": {**rule.defaults, **run.hyper},
                 "seed": run.seed,
                 "test": test,
@@ -96,11 +109,21 @@ def entrants(optimizers: Sequence[str | Method] | None) -> tuple[Method, ...]:
         optimizers: names of built-in methods, or rules of one's own.
 
     Raises:
-        UsageError: a name is unknown; the message names the nearest ones.
+        UsageError: a name is unknown, and the message names the nearest ones; or what is given
+            is no method.
     """
     if optimizers is None:
         return tuple(m for m in methods().values() if m.name not in _VARIANTS)
-    return tuple(method(m) if isinstance(m, str) else m for m in optimizers)
+    if isinstance(optimizers, str):
+        raise UsageError(f"optimizers={optimizers!r} must be a list, as [{optimizers!r}]")
+    found = tuple(method(m) if isinstance(m, str) else m for m in optimizers)
+    for given in found:
+        if not isinstance(given, Method):
+            raise UsageError(
+                f"optimizers has {given!r}, which is neither a name nor a rule; make one of a "
+                "formula with @thalweg.rule"
+            )
+    return found
 
 
 # Two options of RMSProp at once are no method of their own.

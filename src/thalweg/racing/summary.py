@@ -6,7 +6,6 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -21,48 +20,14 @@ from ..formula import mathml
 from ..optim.spelling import code
 from ..records import plain
 from ..rules.core import Rule
-from ..tasks import Task
 from ..training.runs import Method
 from . import statistics
+from .outcome import Outcome
 from .spec import Spec
 from .verdict import verdict
 
 SCHEMA = "thalweg.race/1"
 TARGET = 0.9  # of the way from the untrained loss to the best one reached
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A run as it is judged: one that diverged counts as if nothing had been learned.
-
-    Attributes:
-        record: what the run left behind.
-        validation: the metric at the end, or of the untrained model.
-        validation_loss: likewise.
-        test: likewise on the test set, if it was measured there.
-        diverged: whether it did.
-    """
-
-    record: Mapping[str, Any]
-    validation: float
-    validation_loss: float
-    test: float | None
-    diverged: bool
-
-    @classmethod
-    def of(cls, task: Task, record: Mapping[str, Any]) -> Outcome:
-        """The outcome of a run's record."""
-        metric, loss = record["validation_metric"], record["validation_loss"]
-        ends = (metric[-1], loss[-1])
-        lost = (
-            record["diverged_at"] is not None or None in ends or not all(map(math.isfinite, ends))
-        )
-        if not lost:
-            return cls(record, metric[-1], loss[-1], record["test_metric"], False)
-        untrained = (
-            None if record["test_metric"] is None and record["test_loss"] is None else metric[0]
-        )
-        return cls(record, metric[0], loss[0], untrained, True)
 
 
 def document(
@@ -87,7 +52,7 @@ def document(
     """
     metric = spec.task.metric
     ties = statistics.ties(
-        {name: _tested(own) for name, own in final.items()},
+        {name: [o.test for o in own] for name, own in final.items()},
         higher_is_better=metric.higher_is_better,
         margin=metric.margin,
     )
@@ -145,7 +110,7 @@ def _entry(
         "code": code(entrant, rate) if isinstance(entrant, Rule) else None,
         "learning_rate": rate,
         "validation": statistics.interval([o.validation for o in final])._asdict(),
-        "test": statistics.interval(_tested(final))._asdict(),
+        "test": statistics.interval([o.test for o in final])._asdict(),
         "steps_to_target": None if math.isinf(reached) else reached,
         "diverged": sum(o.diverged for o in every) / len(every),
         "edge": rate in (rates[0], rates[-1]),
@@ -162,10 +127,6 @@ def _entry(
         "expected_best": statistics.expected_best(means, higher_is_better=higher).tolist(),
         "curve": _curve(final),
     }
-
-
-def _tested(final: Sequence[Outcome]) -> list[float]:
-    return [o.test for o in final if o.test is not None]
 
 
 def _curve(final: Sequence[Outcome]) -> dict[str, Any]:
@@ -190,7 +151,7 @@ def _target(final: Mapping[str, Sequence[Outcome]]) -> float | None:
     """The validation loss that counts as having learned the task, from the pooled best."""
     starts = [o.record["validation_loss"][0] for own in final.values() for o in own]
     ends = [float(np.mean([o.validation_loss for o in own])) for own in final.values()]
-    start, best = float(np.mean([s for s in starts if s is not None])), min(ends)
+    start, best = float(np.mean([s for s in starts if s is not None] or [0.0])), min(ends)
     return start - TARGET * (start - best) if best < start else None
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 
+from ..training.execute import fitting, thread_count
 from ..training.runs import Method, Run
 from ..training.train import Session
 from .spec import Spec
 
-_STEPS = 30
+_WARM, _STEPS = 3, 30
+_PATIENCE = 20.0  # seconds for all methods together
 
 
-def milliseconds_per_step(spec: Spec, chosen: Mapping[Method, float]) -> dict[str, float]:
+def milliseconds_per_step(
+    spec: Spec, chosen: Mapping[Method, float], threads: int
+) -> dict[str, float]:
     """The median time of a whole training step of one run: forward, backward, update.
 
     The methods take turns, step by step, so that what else the machine does hits all alike.
@@ -21,15 +26,31 @@ def milliseconds_per_step(spec: Spec, chosen: Mapping[Method, float]) -> dict[st
     Args:
         spec: the race.
         chosen: the learning rate of each method.
+        threads: how many may be used.
     """
+    methods, together = list(chosen), fitting(spec.task)
+    parts = [methods[k : k + together] for k in range(0, len(methods), together)]
+    taken: dict[str, float] = {}
+    for part in parts:
+        with thread_count(threads):
+            taken |= _in_turns(spec, {m: chosen[m] for m in part}, _PATIENCE / len(parts))
+    return taken
+
+
+def _in_turns(spec: Spec, chosen: Mapping[Method, float], patience: float) -> dict[str, float]:
+    # Measured at the very end alone, so that no step has an evaluation in it.
+    regime = replace(spec.regime, evaluations=1, epochs=_WARM + _STEPS + 1)
     sessions = {
-        m.name: iter(Session(spec.task, [Run(m, {"lr": lr}, 0)], spec.regime))
+        m.name: iter(Session(spec.task, [Run(m, {"lr": lr}, 0)], regime))
         for m, lr in chosen.items()
     }
     taken: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(min(_STEPS, spec.steps)):
+    started = time.perf_counter()
+    for number in range(_WARM + _STEPS):
         for name, session in sessions.items():
             start = time.perf_counter()
             next(session)
             taken[name].append(time.perf_counter() - start)
-    return {name: 1e3 * median(times) for name, times in taken.items()}
+        if number >= _WARM and time.perf_counter() - started > patience:
+            break
+    return {name: 1e3 * median(times[_WARM:]) for name, times in taken.items()}

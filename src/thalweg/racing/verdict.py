@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..training.runs import RANDOM_SEARCH
 from .spec import Spec
 from .statistics import Ties, seeds_needed
+
+_FEW = 4  # names that a sentence can hold
 
 
 def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]:
@@ -18,38 +22,59 @@ def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]
         ties: who cannot be told from the leader.
     """
     entries = {entry["name"]: entry for entry in result["optimizers"]}
-    leader = entries[ties.leader]
-    metric = spec.task.metric.name
-    score = f"test {metric} {number(leader['test']['mean'])}"
-    band = f"95 % interval {number(leader['test']['low'])} to {number(leader['test']['high'])}"
-    best = list(ties.best)
+    leader, best = entries[ties.leader], list(ties.best)
+    metric = spec.task.metric
+    highest = "highest" if metric.higher_is_better else "lowest"
+    score = estimate(leader["test"], "95 % interval ")
+    mean = f"{ties.leader} has the {highest} mean test {metric.name}, {score}"
+    needed = seeds_needed(len(entries)) if len(entries) > 1 else 0
     if len(entries) == 1:
-        first = f"{ties.leader} ran alone: {score} ({band})."
-    elif spec.seeds < (needed := seeds_needed(len(entries))):
-        first = (
-            f"{ties.leader} has the highest mean: {score} ({band}). But {spec.seeds} seeds are too "
-            f"few to tell {len(entries)} optimizers apart; take --seeds {needed} or more."
+        found = f"{ties.leader} ran alone: test {metric.name} {score}."
+    elif spec.seeds < needed:
+        seeds = f"{spec.seeds} seed{'s are' if spec.seeds > 1 else ' is'}"
+        found = (
+            f"{mean}, but {seeds} too few to tell {len(entries)} optimizers apart; "
+            f"it takes {needed} or more."
         )
     elif len(best) == 1:
-        second = list(entries.values())[1]
-        first = (
-            f"{ties.leader} is best: {score} ({band}), significantly better than "
-            f"{second['name']}, the second, with {number(second['test']['mean'])}."
+        second = ties.standings[1]
+        lead = {"mean": abs(second.difference.mean)} | {
+            end: abs(value)
+            for end, value in zip(
+                ("low", "high"), sorted([second.difference.low, second.difference.high], key=abs),
+                strict=True,
+            )
+        }  # fmt: skip
+        found = (
+            f"{ties.leader} is best: test {metric.name} {score}, ahead of {second.name}, "
+            f"the second, by {estimate(lead)}."
         )
     else:
-        others = f"{len(best) - 1} other{'s' if len(best) > 2 else ''}"
-        first = (
-            f"{ties.leader} has the best mean, {score} ({band}), but is not shown to be better "
-            f"than {others}: {', '.join(name for name in best if name != ties.leader)}."
-        )
+        who = _listed(best) if len(best) <= _FEW else f"{len(best)} of {len(entries)} optimizers"
+        found = f"{who} tie for first; {mean}."
+    if len(entries) > 1 and RANDOM_SEARCH.name in best:
+        found += " Nothing is shown to beat random search: train longer, or look at the task."
     edges = [name for name in best if entries[name]["edge"]]
     if edges:
-        first += (
-            f" The best learning rate of {', '.join(edges)} lies on the edge of what was tried."
+        rates = "rate" if len(edges) == 1 else "rates"
+        lie = "lies" if len(edges) == 1 else "lie"
+        found += (
+            f" The best learning {rates} of {_listed(edges)} {lie} at the edge of what was tried: "
+            "there may be better ones beyond."
         )
-    return {"best": best, "sentence": f"On {spec.task.name}, {first}", "code": leader["code"]}
+    return {"best": best, "sentence": f"On {spec.task.name}, {found}", "code": leader["code"]}
 
 
-def number(x: float | None) -> str:
-    """A score to four significant digits."""
-    return "–" if x is None else f"{x:.4g}"
+def estimate(interval: Mapping[str, float], label: str = "") -> str:
+    """A mean and its interval, to two digits of the interval's half-width."""
+    half = abs(interval["high"] - interval["low"]) / 2
+    decimals = max(0, 1 - math.floor(math.log10(half))) if half else 4
+    mean, low, high = (
+        f"{interval[key]:.{decimals}f}" if decimals <= 6 else f"{interval[key]:.3g}"
+        for key in ("mean", "low", "high")
+    )
+    return f"{mean} ({label}{low} to {high})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

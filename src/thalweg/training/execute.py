@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import pickle
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from statistics import median
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from ..tasks import Task
-from .runs import RandomSearch, Regime, Result, Run
+from . import workers
+from .runs import RandomSearch, Regime, Result, Run, count
 from .train import Progress, Session, train
 
 LANES = 128  # more gain little and cost memory
-_LANE_MEMORY = 512 << 20  # bytes that the stacked parameters, gradients and states may take
+_MEMORY = 512 << 20  # bytes that parameters, gradients and states of lanes may take
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
+_WORTH = 20  # seconds that a race must take before it pays to start processes for it
+_BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
+
+Mode = Literal["lanes", "processes", "one by one"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,23 @@ class Execution:
         mode: runs together as lanes, in processes, or one after the other.
         lanes: how many train together.
         processes: how many processes train at once.
+        threads: how many each of them uses.
         microseconds: per run and step, this way.
         alone: per run and step, one after the other.
     """
 
-    mode: Literal["lanes", "processes", "one by one"]
+    mode: Mode
     lanes: int = 1
     processes: int = 1
+    threads: int = 1
     microseconds: float = float("nan")
     alone: float = float("nan")
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode={self.mode!r} is none of {get_args(Mode)}")
+        for name in ("lanes", "processes", "threads"):
+            count(name, getattr(self, name))
 
     @property
     def group(self) -> int:
@@ -49,72 +59,107 @@ class Execution:
         return self.lanes if self.mode == "lanes" else _BATCH
 
     def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         ways = {
-            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model",
+            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {threads}",
             "processes": f"runs in {self.processes} processes of one thread each",
-            "one by one": "runs one after the other",
+            "one by one": f"runs one after the other, {threads}",
         }
         measured = f"{self.microseconds:.0f} µs per run and step"
         if self.mode != "one by one":
-            measured += f" ({self.alone / self.microseconds:.1f}× a plain loop's speed)"
-        return f"{ways[self.mode]}: {measured}, measured in the first steps"
+            measured += f", {self.alone / self.microseconds:.1f}× as fast as one after the other"
+        return f"{ways[self.mode]}: {measured}"
+
+
+def fitting(task: Task) -> int:
+    """How many models of a task may be in training at once; at least one."""
+    width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
+    return max(1, _MEMORY // (width * 6 * task.parameters()))
 
 
 def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     """Measure a few steps each way and take the fastest.
+
+    Lanes are left out where the model cannot be vectorized over them, processes where the race
+    is short or cannot be sent to one.
 
     Args:
         task: what will be trained.
         runs: what will be run; the first ones serve as the sample.
         regime: how they will be trained.
     """
-    regime = replace(regime, evaluations=1)
     sample = [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
-    threads = torch.get_num_threads()
-    alone = _time(task, sample[:1], regime)
-    ways = [Execution("one by one", microseconds=alone, alone=alone)]
-    fits = max(1, _LANE_MEMORY // (4 * 6 * task.parameters()))
-    lanes = min(LANES, fits, len(sample))
-    if lanes > 1:
-        try:
-            together = _time(task, sample[:lanes], regime)
-        except (RuntimeError, NotImplementedError):
-            pass  # the model has something that cannot be vectorized over lanes
-        else:
-            ways.append(Execution("lanes", lanes, 1, together, alone))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    lanes = min(LANES, fitting(task), len(sample))
+    processes = min(cores(), len(runs))
+    measured = _measure(task, sample, regime, lanes)
+    alone = min(taken for (together, _), taken in measured.items() if together == 1)
+    ways = [
+        Execution("lanes" if together > 1 else "one by one", together, 1, threads, taken, alone)
+        for (together, threads), taken in measured.items()
+    ]
     expected = alone * len(runs) * regime.steps(len(task.train[0])) / 1e6
-    # Processes take seconds to start; a race shorter than that has no use for them.
-    if (cores or 1) > 1 and expected > 20 and _travels(task, runs):
-        torch.set_num_threads(1)
-        try:
-            single = _time(task, sample[:1], regime) / min(cores or 1, len(runs))
-        finally:
-            torch.set_num_threads(threads)
-        ways.append(Execution("processes", 1, cores or 1, single, alone))
+    if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
+        ways.append(Execution("processes", 1, processes, 1, measured[1, 1] / processes, alone))
     return min(ways, key=lambda way: way.microseconds)
 
 
-def _time(task: Task, runs: Sequence[Run], regime: Regime) -> float:
-    """Microseconds per run and step, from the first steps of these runs."""
-    session = iter(Session(task, runs, regime))
-    next(session)  # compiles and warms up
-    marks = [time.perf_counter()]
-    for _ in islice(session, 12):
-        marks.append(time.perf_counter())
-        if marks[-1] - marks[0] > 1.0:
-            break
-    taken = [later - earlier for earlier, later in pairwise(marks)] or [float("inf")]
-    return median(taken) / len(runs) * 1e6
+def _measure(
+    task: Task, sample: Sequence[Run], regime: Regime, lanes: int
+) -> dict[tuple[int, int], float]:
+    """Microseconds per run and step by (runs together, threads), without what does not work.
+
+    The ways take turns and each counts by its best burst, so that what else the machine does at
+    the moment decides little. One thread is tried too: small models gain nothing from more, and
+    on a busy machine threads that wait for each other take a hundred times longer.
+    """
+    endless = replace(regime, evaluations=1, epochs=2 * _BURSTS * (_BURST + 1) + 1)
+    counts, started = {1, torch.get_num_threads()}, time.perf_counter()
+    steps = iter(Session(task, sample[:1], endless))
+    ways = {(1, threads): _Way(steps, 1, threads) for threads in counts}
+    for way in ways.values():
+        way.burst()
+    if lanes > 1:
+        # Of a big model a few lanes must do: one step of all of them might take minutes.
+        few = min(lanes, max(2, int(2e6 / ways[1, 1].best)))
+        steps = iter(Session(task, sample[:few], endless))
+        together = {(lanes, threads): _Way(steps, few, threads) for threads in counts}
+        # A model may fail in vmap with whatever error is its own: then lanes are not for it.
+        with suppress(Exception):
+            for way in together.values():
+                way.burst()
+            ways |= together
+    for _ in range(_BURSTS - 1):
+        if time.perf_counter() - started > _WORTH / 2:
+            break  # where a step takes seconds, one burst tells enough
+        for way in ways.values():
+            way.burst()
+    return {name: way.best for name, way in ways.items()}
 
 
-def _travels(task: Task, runs: Sequence[Run]) -> bool:
-    """Whether a process can be sent the task and the rules."""
-    try:
-        pickle.dumps((task, list(runs)))
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
+class _Way:
+    """A way to take steps, and the best time it showed.
+
+    Args:
+        steps: takes one of all its runs whenever it is asked for the next.
+        runs: how many.
+        threads: of torch's, that it may use.
+    """
+
+    def __init__(self, steps: Iterator[int], runs: int, threads: int) -> None:
+        self.steps, self.runs, self.threads = steps, runs, threads
+        self.best = float("inf")
+
+    def burst(self) -> None:
+        """Take a few steps: one that warms up, then those that count."""
+        with thread_count(self.threads):
+            next(self.steps)
+            marks = [time.perf_counter()]
+            for _ in islice(self.steps, _BURST):
+                marks.append(time.perf_counter())
+                if marks[-1] - marks[0] > _PATIENCE:
+                    break
+        taken = median(later - earlier for earlier, later in pairwise(marks))
+        self.best = min(self.best, taken / self.runs * 1e6)
 
 
 def execute(
@@ -125,8 +170,10 @@ def execute(
     *,
     test: bool = False,
     progress: Progress | None = None,
-) -> Iterator[tuple[Sequence[Run], list[Result]]]:
+) -> Generator[tuple[Sequence[Run], list[Result]], None, None]:
     """Train groups of runs and yield each when it is finished.
+
+    Close the generator where it may be left early: it ends the processes it started.
 
     Args:
         task: what to train.
@@ -136,11 +183,20 @@ def execute(
         test: measure the test set too.
         progress: called with the number of run-steps just done.
     """
+
+    left = list(groups)
     if way.mode == "processes" and len(groups) > 1:
-        yield from _in_processes(task, groups, regime, way, test, progress)
-        return
-    for group in groups:
-        yield group, _train(task, group, regime, way.lanes, test, progress)
+        processes = min(way.processes, cores(), len(groups))
+        for group, results in workers.spread(task, groups, regime, processes, test=test):
+            if progress is not None:
+                progress(len(group) * regime.steps(len(task.train[0])))
+            left.remove(group)
+            yield group, results
+    for group in left:
+        parts = [group[k : k + way.lanes] for k in range(0, len(group), way.lanes)]
+        with thread_count(way.threads):
+            trained = [train(task, part, regime, test=test, progress=progress) for part in parts]
+        yield group, [result for results in trained for result in results]
 
 
 def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
@@ -154,47 +210,25 @@ def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
     ]
 
 
-def _train(
-    task: Task,
-    runs: Sequence[Run],
-    regime: Regime,
-    lanes: int,
-    test: bool,
-    progress: Progress | None,
-) -> list[Result]:
-    parts = (runs[k : k + lanes] for k in range(0, len(runs), lanes))
-    return [r for part in parts for r in train(task, part, regime, test=test, progress=progress)]
+def cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _in_processes(
-    task: Task,
-    groups: Sequence[Sequence[Run]],
-    regime: Regime,
-    way: Execution,
-    test: bool,
-    progress: Progress | None,
-) -> Iterator[tuple[Sequence[Run], list[Result]]]:
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's dead threads
-    pool = ProcessPoolExecutor(way.processes, context, initializer=_start_worker)
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while."""
+    before = torch.get_num_threads()
+    if threads == before:  # torch changes more than the number when it is told one
+        yield
+        return
+    torch.set_num_threads(threads)
     try:
-        work = {pool.submit(_train, task, g, regime, 1, test, None): g for g in groups}
-        for done in as_completed(work):
-            results = done.result()
-            if progress is not None:
-                progress(len(results) * regime.steps(len(task.train[0])))
-            yield work[done], results
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        raise
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-    torch.set_num_threads(1)
-
-
-__all__ = ["LANES", "Execution", "choose", "execute", "grouped"]
+__all__ = ["LANES", "Execution", "choose", "cores", "execute", "fitting", "grouped", "thread_count"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..rules import Reference, registry
-from ..rules.core import LogRange, Rule, find
+from ..rules.core import LogRange, Rule
 
 _RASTRIGIN = Reference(
     "Rastrigin", 1963, "The Convergence of the Random Search Method in the Extremal Control of "
@@ -47,7 +47,10 @@ def method(name: str) -> Method:
     Raises:
         UsageError: there is none; the message names the nearest ones.
     """
-    return RANDOM_SEARCH if name == RANDOM_SEARCH.name else find(name)
+    known = methods()
+    if name not in known:
+        raise unknown("optimizer", name, known)
+    return known[name]
 
 
 def methods() -> dict[str, Method]:
@@ -102,8 +105,7 @@ class Regime:
             UsageError: a number is below 1, or a batch is larger than the data.
         """
         for name in ("epochs", "batch_size", "evaluations"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
+            count(name, getattr(self, name))
         if self.batch_size > samples:
             raise UsageError(
                 f"batch_size={self.batch_size} is larger than the training data; "
@@ -119,7 +121,8 @@ class Result:
         steps: the steps after which it was measured; the first is 0.
         train_loss: the mean over the mini-batches since the last measurement.
         validation_loss, validation_metric: on the whole validation set.
-        test_loss, test_metric: on the whole test set at the end, where that was asked for.
+        test_loss, test_metric: on the whole test set, untrained and trained; empty unless asked
+            for.
         diverged_at: the step at which the loss stopped being finite or exploded, if it did.
     """
 
@@ -127,13 +130,23 @@ class Result:
     train_loss: list[float]
     validation_loss: list[float]
     validation_metric: list[float]
-    test_loss: float | None = None
-    test_metric: float | None = None
+    test_loss: list[float]
+    test_metric: list[float]
     diverged_at: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return dict(vars(self))
+
+
+def count(name: str, value: object) -> None:
+    """Refuse an argument that is no whole number from 1 on.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name}={value!r} must be a whole number, at least 1")
 
 
 def batches(samples: int, regime: Regime, seed: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -15,6 +15,8 @@ from .steppers import Descent, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
 
+_CURVES = ("train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric")
+
 Progress = Callable[[int], None]
 
 
@@ -41,19 +43,31 @@ def train(
     Returns:
         A result per run, in their order.
     """
-    session = Session(task, runs, regime)
-    for _ in session:
-        if progress is not None:
-            progress(len(runs))
-    return session.results(test)
+    # A model that draws numbers as it trains, as dropout does, draws the same ones every time.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runs[0].seed)
+        session = Session(task, runs, regime, test=test)
+        for _ in session:
+            if progress is not None:
+                progress(len(runs))
+    return session.results()
 
 
 class Session:
-    """Runs in training; iterate over it to take one step of all of them after the other."""
+    """Runs in training; iterate over it to take one step of all of them after the other.
 
-    def __init__(self, task: Task, runs: Sequence[Run], regime: Regime) -> None:
+    Args:
+        task: what to train.
+        runs: one lane each.
+        regime: how long, and on which mini-batches.
+        test: measure on the test set too, before the first step and after the last.
+    """
+
+    def __init__(
+        self, task: Task, runs: Sequence[Run], regime: Regime, *, test: bool = False
+    ) -> None:
         regime.check(len(task.train[0]))
-        self.task, self.regime = task, regime
+        self.task, self.regime, self.test = task, regime, test
         # Lanes of one rule lie side by side.
         self.order = sorted(range(len(runs)), key=lambda k: runs[k].method.name)
         self.runs = [runs[k] for k in self.order]
@@ -64,21 +78,22 @@ class Session:
         stepper = Search if searching.pop() else Descent
         self.stepper: Search | Descent = stepper(self.population, self.runs)
         self.diverged_at: list[int | None] = [None] * len(runs)
-        self.limit: Tensor | None = None
-        self.curves: dict[str, list[Tensor]] = {"train": [], "loss": [], "metric": []}
+        self.limit = torch.full((len(runs),), torch.inf)
+        self.curves: dict[str, list[Tensor]] = {name: [] for name in _CURVES}
 
     def __iter__(self) -> Iterator[int]:
         """The numbers of the steps, each after it was taken."""
         samples = len(self.task.train[0])
         milestones = set(self.regime.milestones(samples))
         summed, count = torch.zeros(len(self.runs)), 0
-        self._measure(torch.full((len(self.runs),), torch.nan))
+        untrained = self._measure(torch.full((len(self.runs),), torch.nan), 0)
+        self.limit = EXPLODED * untrained.abs().nan_to_num(0.0, 0.0).clamp(min=1.0)
         for step, (x, y) in enumerate(self._batches(samples), start=1):
             losses = self.stepper.step(x, y)
             self._watch(losses, step)
             summed, count = summed + losses, count + 1
             if step in milestones:
-                self._measure(summed / count)
+                self._measure(summed / count, step)
                 summed, count = torch.zeros(len(self.runs)), 0
             yield step
 
@@ -98,8 +113,6 @@ class Session:
 
     def _watch(self, losses: Tensor, step: int) -> None:
         """Freeze the lanes whose loss stopped being a number or exploded."""
-        if self.limit is None:
-            self.limit = EXPLODED * losses.abs().nan_to_num(0.0).clamp(min=1.0)
         sound = losses.abs() <= self.limit
         if bool(sound.all()):
             return
@@ -109,25 +122,27 @@ class Session:
         if lost:
             self.stepper.freeze(lost)
 
-    def _measure(self, train_loss: Tensor) -> None:
+    def _measure(self, train_loss: Tensor, step: int) -> Tensor:
+        """Evaluate all lanes; their validation losses."""
         loss, metric = self.population.evaluate(self.task.validation)
-        for name, values in (("train", train_loss), ("loss", loss), ("metric", metric)):
-            self.curves[name].append(values.detach().double().clone())
+        self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric)
+        if step:
+            self._watch(loss, step)  # a run may be lost by its last step
+        if self.test and step in (0, self.regime.steps(len(self.task.train[0]))):
+            tested = self.population.evaluate(self.task.test)
+            self._keep(test_loss=tested[0], test_metric=tested[1])
+        return loss
 
-    def results(self, test: bool = False) -> list[Result]:
+    def _keep(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            self.curves[name].append(value.detach().double().clone())
+
+    def results(self) -> list[Result]:
         """What the runs leave behind, in the order in which they were given."""
         milestones = self.regime.milestones(len(self.task.train[0]))
-        curves = {name: torch.stack(values, 1).tolist() for name, values in self.curves.items()}
-        tested = [v.tolist() for v in self.population.evaluate(self.task.test)] if test else None
+        columns = {name: torch.stack(own, 1).tolist() for name, own in self.curves.items() if own}
         found: list[Result | None] = [None] * len(self.runs)
         for lane, original in enumerate(self.order):
-            found[original] = Result(
-                steps=milestones,
-                train_loss=curves["train"][lane],
-                validation_loss=curves["loss"][lane],
-                validation_metric=curves["metric"][lane],
-                test_loss=tested[0][lane] if tested else None,
-                test_metric=tested[1][lane] if tested else None,
-                diverged_at=self.diverged_at[lane],
-            )
+            curves = {name: columns[name][lane] if name in columns else [] for name in _CURVES}
+            found[original] = Result(milestones, **curves, diverged_at=self.diverged_at[lane])
         return [result for result in found if result is not None]
