@@ -10,6 +10,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import ops, optim, rules, surfaces, tasks
+    from . import optax as optax  # not in __all__: it needs an extra
     from .racing import Race, race
     from .rules import Rule, RuleError, registry, rule
     from .tasks import Task
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ops": "ops",
+    "optax": "optax",
     "optim": "optim",
     "rules": "rules",
     "surfaces": "surfaces",
