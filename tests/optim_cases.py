@@ -282,13 +282,14 @@ class Compare:
 def _tolerance(p: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]) -> float:
     """By the coarsest number type that takes part.
 
-    Options that are tensors are computed with in float32 by torch, as is the product of
-    momenta of NAdam, which moreover it rounds before it uses it.
+    torch computes in float32 with options that are tensors, and it rounds the product of momenta
+    of NAdam and the step size of ASGD to its default precision before it uses them.
     """
     kinds = {p.dtype.to_real() if p.dtype.is_complex else p.dtype}
     options = [x for v in group.values() for x in (v if isinstance(v, tuple) else (v,))]
     kinds |= {x.dtype for x in options if isinstance(x, Tensor)}
-    kinds |= {state[key].dtype for key in ("mu_product",) if key in state}
+    if "mu_product" in state or "eta" in state:
+        kinds.add(torch.get_default_dtype())
     return max(TOLERANCE[kind] for kind in kinds)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+import thalweg.optim as ours
 from optim_cases import (
     CASES,
     DEFAULTS,
@@ -17,8 +19,6 @@ from optim_cases import (
     train,
     twins,
 )
-
-import thalweg.optim as ours
 from thalweg.engines.tables import CHUNK
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)

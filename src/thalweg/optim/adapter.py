@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import optimizer as torch_optimizer
 
 from ..errors import ThalwegError, UsageError
@@ -98,6 +99,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     step.hooked = True  # type: ignore[attr-defined]  # torch wraps what is not marked
 
+    @_disable_dynamo  # addresses mean nothing in a traced graph: it breaks here
     def _advance(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
@@ -228,7 +230,6 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
 
     class FromRule(RuleOptimizer):
         __signature__ = signature
-        signed = frozenset(k for k, v in rule.defaults.items() if v < 0 or math.isinf(v))
 
         def __init__(self, *args: Any, **given: Any) -> None:
             try:

@@ -72,13 +72,13 @@ class Compiled:
         self.sizes = [p.nbytes for p in self.parameters]
         self.single = [k for k, p in enumerate(self.parameters) if p.numel() == 1]
 
-        self.counts = items[0].counts
-        self.numbers = _share(items, [*["step"] * self.counts, *(keys[s] for s in updated)])
-        self.seen = self.numbers.tobytes()
+        self.steps = [_share(items, "step")] if items[0].counts else []
+        self.slots = [_share(items, keys[slot]) for slot in updated]
+        self.seen = [numbers.tobytes() for numbers in (*self.steps, *self.slots)]
 
         # Parameters that agree in group, scalar slots and step share a row of scalars.
-        slots = self.numbers[self.counts :].tolist()
-        kinds = list(zip((i.group for i in items), *slots, (i.taken for i in items), strict=True))
+        known = ([i.group for i in items], *self.slots, [i.taken for i in items])
+        kinds = list(zip(*known, strict=True))
         rows = {kind: row for row, kind in enumerate(dict.fromkeys(kinds))}
         self.group_of_row = np.array([kind[0] for kind in rows])
         self.row_of_item = np.array([rows[kind] for kind in kinds])
@@ -95,7 +95,7 @@ class Compiled:
         self.launch.pointers[:, 0] = self.addresses
         self.launch.pointers[:, 2:] = [list(map(_pointer, row)) for row in arrays]
         self.kept = [t.detach() for t in chain(self.parameters, *arrays)]
-        self.first = [*arrays[0], torch.from_numpy(self.numbers)]
+        self.first = [x for x in items[0].state.values() if isinstance(x, Tensor)]
         self.first_at = list(map(_pointer, self.first))
         self.entries = [item.state.values() for item in items]
         self.held = [*chain.from_iterable(self.entries), _END]
@@ -133,23 +133,22 @@ class Compiled:
         entries = chain(chain.from_iterable(self.entries), (_END,))
         return (
             all(map(is_, entries, self.held))
-            and self.numbers.tobytes() == self.seen
+            and [numbers.tobytes() for numbers in (*self.steps, *self.slots)] == self.seen
             # Sharing memory with other processes moves a state in place, and then all of it.
             and list(map(_pointer, self.first)) == self.first_at
         )
 
     def run(self, gradients: list[Tensor]) -> None:
         """Step; the caller holds the gradients, so that their memory stays theirs meanwhile."""
-        launch, numbers, counts = self.launch, self.numbers, self.counts
+        launch = self.launch
         launch(torch.get_num_threads())
-        if counts:
-            numbers[0] += 1
-        if len(numbers) > counts:
+        for numbers in self.steps:
+            numbers += 1
+        for column, numbers in enumerate(self.slots, start=self.width):
+            numbers[:] = launch.scalars[self.row_of_item, column]
             # What a checkpoint would hold is what the next step starts from.
-            numbers[counts:] = launch.scalars[self.row_of_item, self.width : -1].T
-            launch.scalars[self.row_of_item, self.width : -1] = numbers[counts:].T
-        if len(numbers):
-            self.seen = numbers.tobytes()
+            launch.scalars[self.row_of_item, column] = numbers
+        self.seen = [numbers.tobytes() for numbers in (*self.steps, *self.slots)]
         # Autograd must know, to refuse a backward pass through values that are no longer there.
         torch.autograd.graph.increment_version(self.parameters)
 
@@ -192,9 +191,9 @@ class Eager:
         slots = {s: float(x) if s in self.rule.scalars else _wide(x) for s, x in tensors.items()}
         theta = _real(item.parameter)
         fresh, slots = eager.step(self.rule, _wide(theta), _wide(_real(g)), slots, t, hyper)
-        theta.copy_(torch.as_tensor(fresh))
+        theta.copy_(_tensor(fresh))
         for slot, value in slots.items():
-            tensors[slot].copy_(torch.as_tensor(value))
+            tensors[slot].copy_(_tensor(value))
 
 
 def _chunks(parameters: Sequence[Tensor], rows: Any) -> Any:
@@ -215,24 +214,23 @@ def refuse_layouts(gradients: Sequence[Tensor | None]) -> None:
             )
 
 
-def _share(items: Sequence[Item], keys: Sequence[str]) -> Any:
-    """One array behind these numbers of every state, so that one operation advances them all.
-
-    Returns:
-        float array of shape (keys, items).
-    """
-    if not keys:
-        return np.zeros((0, len(items)))
-    shared = torch.stack([torch.stack([item.state[key] for item in items]) for key in keys])
-    for key, row in zip(keys, shared, strict=True):
-        for item, number in zip(items, row.unbind(), strict=True):
-            item.state[key] = number
+def _share(items: Sequence[Item], key: str) -> Any:
+    """One array behind this number of every state, so that one operation advances them all."""
+    numbers = [item.state[key] for item in items]
+    widest = max((x.dtype for x in numbers), key=lambda dtype: dtype.itemsize)
+    shared = torch.stack([x.to(widest) for x in numbers])
+    for item, number in zip(items, shared.unbind(), strict=True):
+        item.state[key] = number
     return shared.numpy()
 
 
 def _real(x: Tensor) -> Tensor:
     """A complex number is stepped as two real ones."""
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _tensor(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -216,9 +216,14 @@ def _plain(x: Tensor) -> bool:
 
 
 def _number(value: Any) -> Tensor:
-    """A number of the state as torch keeps it: 0-dim, on the CPU, in the default precision."""
-    wide = torch.get_default_dtype() == torch.float64
-    dtype = torch.float64 if wide else torch.float32
+    """A number of the state as torch keeps it: 0-dim, on the CPU, never in less than float32.
+
+    One that was loaded has the precision that torch has cast it to.
+    """
+    dtype = getattr(value, "dtype", None)
+    if dtype not in (torch.float32, torch.float64):
+        wide = torch.get_default_dtype() == torch.float64
+        dtype = torch.float64 if wide else torch.float32
     return torch.as_tensor(value, dtype=dtype, device="cpu").detach().reshape(())
 
 

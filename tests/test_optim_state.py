@@ -1,0 +1,367 @@
+"""Checkpoints both ways, copies, and a state that changes under the optimizer."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import io
+import pickle
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import thalweg.optim as ours
+from optim_cases import (
+    DEFAULTS,
+    DTYPES,
+    ENGINES,
+    FULL,
+    Case,
+    Compare,
+    Gradients,
+    pair,
+    parameters,
+    tensors,
+    train,
+    twins,
+)
+from thalweg.ops import sqrt
+from thalweg.rules import registry, rule
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
+
+
+@rule
+def tilted(theta, g, m, t, *, lr=0.1, tilt=-0.5):  # type: ignore[no-untyped-def]
+    """A rule of one's own, with a hyperparameter below 0."""
+    m = m + tilt * g
+    return theta + lr * m / sqrt(m * m + t), m
+
+
+def snapshot(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return copy.deepcopy(optimizer.state_dict())
+
+
+def saved(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint after a way through a file."""
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@every_engine
+@every_dtype
+@pytest.mark.parametrize("through_file", [False, True], ids=["in memory", "through a file"])
+@full
+def test_checkpoints_both_ways(
+    case: Case, through_file: bool, dtype: torch.dtype, engine: str
+) -> None:
+    """Mid-training each continues from the other's checkpoint, and both stay equal."""
+    theirs, mine = pair(case, dtype, engine)
+    gradients = Gradients(lambda k, t: k == 1 and t % 5 == 0)
+    train(theirs, mine, gradients, steps=7)
+    way: Callable[[dict[str, Any]], dict[str, Any]] = saved if through_file else copy.deepcopy
+    from_theirs, from_mine = way(theirs.state_dict()), way(mine.state_dict())
+    theirs_fresh = case.theirs(twins(parameters(theirs)))
+    mine_fresh = case.ours(twins(parameters(theirs)), engine)
+    theirs_fresh.load_state_dict(from_mine)
+    mine_fresh.load_state_dict(from_theirs)
+    for index, state in from_theirs["state"].items():  # bit for bit
+        loaded = mine_fresh.state_dict()["state"][index]
+        for key, value in state.items():
+            assert loaded[key] is value or torch.equal(loaded[key], value)
+    # Ours went on from torch's state and torch from ours: twins up to rounding.
+    train(theirs_fresh, mine_fresh, gradients, steps=14)
+
+
+@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.name)
+def test_checkpoint_has_torch_s_form(case: Case) -> None:
+    theirs, mine = pair(case)
+    train(theirs, mine, Gradients(), steps=1)
+    expected, got = theirs.state_dict(), mine.state_dict()
+    assert got.keys() == expected.keys()
+    assert got["state"].keys() == expected["state"].keys()
+    for mine_group, theirs_group in zip(got["param_groups"], expected["param_groups"], strict=True):
+        assert mine_group == theirs_group
+
+
+def test_checkpoint_of_an_older_version() -> None:
+    """Steps that are plain numbers, and options that did not exist yet."""
+    theirs, mine = pair(Case("Adam", {"lr": 0.01}))
+    train(theirs, mine, Gradients(), steps=3)
+    old = snapshot(theirs)
+    for state in old["state"].values():
+        state["step"] = int(state["step"])
+    for group in old["param_groups"]:
+        for option in ("maximize", "foreach", "capturable", "differentiable", "fused",
+                       "decoupled_weight_decay", "amsgrad"):  # fmt: skip
+            del group[option]
+    fresh = ours.Adam(twins(parameters(mine)), lr=0.5)
+    fresh.load_state_dict(old)
+    assert fresh.param_groups[0]["lr"] == 0.01
+    train(theirs, fresh, Gradients(seed=5), steps=5)
+
+
+def test_a_checkpoint_without_momentum_buffers_yet() -> None:
+    """Older versions of torch.optim.SGD keep None where no step was taken."""
+    theirs, mine = pair(Case("SGD", {"momentum": 0.9, "dampening": 0.5}))
+    empty = snapshot(mine)
+    empty["state"] = {k: {"momentum_buffer": None} for k in empty["param_groups"][0]["params"]}
+    mine.load_state_dict(empty)
+    train(theirs, mine, Gradients(), steps=5)
+
+
+def test_a_checkpoint_of_adam_continues_as_adamw() -> None:
+    theirs, mine = pair(Case("AdamW", {"weight_decay": 0.3}))
+    adam = snapshot(ours.Adam(twins(parameters(mine)), weight_decay=0.3))
+    for optimizer in (theirs, mine):
+        optimizer.load_state_dict(copy.deepcopy(adam))
+    assert mine.param_groups[0]["decoupled_weight_decay"]
+    train(theirs, mine, Gradients(), steps=5)
+
+
+@every_engine
+def test_checkpoint_of_another_precision(engine: str) -> None:
+    """A float32 state for a float64 parameter is cast, as torch does it."""
+    theirs, mine = pair(Case("Adam", {"lr": 0.01}), torch.float32)
+    train(theirs, mine, Gradients(), steps=5)
+    state = snapshot(theirs)
+    wide = [p.detach().double().requires_grad_() for p in parameters(mine)]
+    theirs, mine = torch.optim.Adam(twins(wide)), ours.Adam(wide, engine=engine)
+    theirs.load_state_dict(copy.deepcopy(state))
+    mine.load_state_dict(copy.deepcopy(state))
+    train(theirs, mine, Gradients(), steps=5)
+
+
+def test_a_state_of_another_shape_is_no_way_out_of_bounds() -> None:
+    """torch refuses at the step; the kernel must never see such a state."""
+    (p,) = tensors(torch.float32, ((1000,),))
+    mine = ours.Adam([p])
+    state = snapshot(mine)
+    state["state"][0] = {
+        "step": torch.tensor(3.0), "exp_avg": torch.zeros(7), "exp_avg_sq": torch.zeros(7),
+    }  # fmt: skip
+    mine.load_state_dict(state)
+    p.grad = torch.ones_like(p)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        mine.step()
+
+
+@every_engine
+def test_a_state_with_other_strides(engine: str) -> None:
+    theirs, mine = pair(Case("Adam", {"lr": 0.01}), engine=engine, shapes=((4, 6),))
+    train(theirs, mine, Gradients(), steps=3)
+    for optimizer in (theirs, mine):
+        (state,) = optimizer.state.values()
+        state["exp_avg"] = state["exp_avg"].t().contiguous().t()
+    assert not next(iter(mine.state.values()))["exp_avg"].is_contiguous()
+    train(theirs, mine, Gradients(), steps=3)
+
+
+@every_engine
+@full
+def test_deepcopy_and_pickle(case: Case, engine: str) -> None:
+    theirs, mine = pair(case, engine=engine)
+    train(theirs, mine, Gradients(), steps=3)
+    for copied in (copy.deepcopy(mine), pickle.loads(pickle.dumps(mine))):
+        assert type(copied) is type(mine)
+        assert copied.engine == engine
+        assert repr(copied) == repr(mine)
+        before = snapshot(mine)
+        train(copy.deepcopy(theirs), copied, Gradients(seed=2), steps=5)
+        for index, state in before["state"].items():  # the original did not move
+            for key, value in state.items():
+                assert torch.equal(mine.state_dict()["state"][index][key], value)
+
+
+@pytest.mark.parametrize("formula", [*registry().values(), tilted], ids=lambda r: r.name)
+def test_deepcopy_and_pickle_of_from_rule(formula: Any) -> None:
+    mine = ours.from_rule(formula, lr=0.02)(tensors(torch.float64))
+    gradients = Gradients()
+    gradients.give(parameters(mine))
+    mine.step()
+    for copied in (copy.deepcopy(mine), pickle.loads(pickle.dumps(mine))):
+        assert type(copied) is type(mine)
+        compare = Compare(mine, copied)
+        compare()
+
+
+@every_engine
+@full
+def test_state_cleared_or_replaced_is_noticed(case: Case, engine: str) -> None:
+    theirs, mine = pair(case, engine=engine)
+
+    def change(t: int) -> None:
+        for optimizer in (theirs, mine):
+            first, second, _ = parameters(optimizer)
+            if t == 8:
+                optimizer.state.clear()
+            elif t == 12:
+                optimizer.state.pop(first, None)
+            elif t == 14 and first in optimizer.state:
+                optimizer.state[first] = copy.deepcopy(optimizer.state[first])
+            elif t == 16 and second in optimizer.state:
+                for key, value in optimizer.state[second].items():
+                    optimizer.state[second][key] = value * 0.5 if key != "step" else value.clone()
+            elif t == 18 and second in optimizer.state:
+                for value in optimizer.state[second].values():
+                    value.mul_(2)  # in place, the step count as well
+
+    train(theirs, mine, Gradients(), before=change)
+
+
+@every_engine
+def test_step_count_set_back_in_place(engine: str) -> None:
+    """A warm restart of the bias correction."""
+    theirs, mine = pair(Case("Adam", {"lr": 0.05}), engine=engine)
+
+    def restart(t: int) -> None:
+        if t in (5, 9):
+            for optimizer in (theirs, mine):
+                for state in list(optimizer.state.values())[: 3 if t == 5 else 1]:
+                    state["step"].zero_()
+
+    train(theirs, mine, Gradients(), before=restart)
+
+
+@every_engine
+@full
+def test_parameter_data_replaced_is_noticed(case: Case, engine: str) -> None:
+    theirs, mine = pair(case, engine=engine, shapes=((6, 4), (5,)))
+
+    def replace(t: int) -> None:
+        for optimizer in (theirs, mine):
+            first, second = parameters(optimizer)
+            if t == 5:
+                first.data = first.data.clone() * 0.5
+            elif t == 8:  # the same memory, fewer elements: a pruned layer
+                second.data = second.data[:3]
+                _forget(optimizer, second)
+            elif t == 11:  # the same memory, other strides
+                first.data = first.data.t()
+                _forget(optimizer, first)
+            elif t == 14:
+                with torch.no_grad():
+                    second.set_(torch.full((2, 2), 0.5, dtype=second.dtype))
+                second.grad = None
+                _forget(optimizer, second)
+
+    train(theirs, mine, Gradients(), before=replace)
+
+
+def _forget(optimizer: torch.optim.Optimizer, p: Tensor) -> None:
+    """Let go of a parameter's state, whose shape no longer fits."""
+    p.grad = None
+    optimizer.state.pop(p, None)
+    if isinstance(optimizer, torch.optim.Adagrad | ours.Adagrad):
+        (start,) = {g["initial_accumulator_value"] for g in optimizer.param_groups}
+        optimizer.state[p] = {"step": torch.tensor(0.0), "sum": torch.full_like(p, start)}
+        optimizer.state[p]["sum"].requires_grad_(False)
+
+
+@every_engine
+def test_parameters_of_a_group_replaced_are_noticed(engine: str) -> None:
+    """What a program does that grows and prunes its parameters, keeping their state."""
+    theirs, mine = pair(Case("Adam", {"lr": 0.05}), engine=engine)
+
+    def replace(t: int) -> None:
+        for optimizer in (theirs, mine):
+            group = optimizer.param_groups[0]
+            if t == 6:
+                old = group["params"][0]
+                state = optimizer.state.pop(old)
+                new = old.detach().clone()[:2].requires_grad_()
+                state["exp_avg"] = state["exp_avg"][:2].clone()
+                state["exp_avg_sq"] = state["exp_avg_sq"][:2].clone()
+                group["params"][0] = new
+                optimizer.state[new] = state
+            elif t == 12:
+                group["params"] = group["params"][::-1]
+            elif t == 15:
+                group["params"].pop()
+
+    train(theirs, mine, Gradients(), before=replace)
+
+
+def test_module_converted_while_training() -> None:
+    """float64 and back leaves parameters of other types, at other addresses."""
+    nets, optimizers = [], []
+    for make in (torch.optim.SGD, ours.SGD):
+        torch.manual_seed(0)
+        nets.append(torch.nn.Linear(5, 4))
+        optimizers.append(make(nets[-1].parameters(), lr=0.1))
+    compare = Compare(*optimizers)
+    for t, kind in enumerate([torch.float32, torch.float64, torch.float32, torch.bfloat16]):
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            net.to(kind)
+            for _ in range(3):
+                optimizer.zero_grad()
+                net(torch.ones(2, 5, dtype=kind)).square().sum().backward()
+                optimizer.step()
+        compare(f"round {t}")
+
+
+@pytest.mark.parametrize("what", ["parameters", "state"])
+def test_memory_shared_with_other_processes_is_noticed(what: str) -> None:
+    """share_memory_ moves a tensor in place: to write to where it was would corrupt memory."""
+    theirs, mine = pair(Case("Adam", {"lr": 0.05}))
+
+    def share(t: int) -> None:
+        if t == 5:
+            shared = (
+                parameters(mine)
+                if what == "parameters"
+                else [x for state in mine.state.values() for x in state.values()]
+            )
+            for x in shared:
+                x.detach().share_memory_()
+
+    train(theirs, mine, Gradients(), before=share)
+
+
+def test_adagrad_shares_its_memory() -> None:
+    theirs, mine = pair(Case("Adagrad", {}))
+    train(theirs, mine, Gradients(), steps=2)
+    mine.share_memory()
+    assert all(state["sum"].is_shared() for state in mine.state.values())
+    train(theirs, mine, Gradients(), steps=3)
+
+
+@every_engine
+@full
+def test_gradients_are_never_written_to(case: Case, engine: str) -> None:
+    case = Case(case.name, {**case.options, "maximize": True})
+    _, mine = pair(case, engine=engine, shapes=((4, 3), (), (6,)))
+    gradients = Gradients()
+    for _ in range(3):
+        gradients.give(parameters(mine))
+        first = parameters(mine)[0]
+        first.grad = first.grad.t().contiguous().t()
+        held = [p.grad for p in parameters(mine)]
+        before = [g.clone() for g in held]
+        mine.step()
+        for p, g, old in zip(parameters(mine), held, before, strict=True):
+            assert p.grad is g
+            assert torch.equal(g, old)
+
+
+def test_a_dropped_optimizer_is_freed_at_once() -> None:
+    """No cycle keeps the state of a large model until the garbage collector comes."""
+    _, mine = pair(Case("Adam", {}))
+    gradients = Gradients()
+    gradients.give(parameters(mine))
+    mine.step()
+    dead = weakref.ref(next(iter(mine.state.values()))["exp_avg"])
+    gc.disable()
+    try:
+        del mine
+        assert dead() is None
+    finally:
+        gc.enable()
