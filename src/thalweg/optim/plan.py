@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
 from .batches import Batch, Compiled, Eager, Item, gradient_of
+from .shards import Shards, local
 
 if TYPE_CHECKING:
     from .adapter import RuleOptimizer
@@ -57,6 +58,7 @@ class Plan:
     def __init__(self, optimizer: RuleOptimizer) -> None:
         self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
         self.idle: list[Tensor] = []
+        self.shards = Shards()
         found: dict[tuple[Rule, torch.dtype], list[Item]] = defaultdict(list)
         for index, group in enumerate(self.groups):
             for parameter in group.parameters:
@@ -64,21 +66,23 @@ class Plan:
                     self.idle.append(parameter)
                 else:
                     item = begin(optimizer, parameter, index, group.rule, group.hyper)
-                    found[group.rule, parameter.dtype].append(item)
+                    found[group.rule, parameter.dtype].append(self.shards.part(item))
         self.batches: list[Batch] = []
         for (rule, _), items in found.items():
             self.batches += self._batches(rule, items, optimizer.engine)
+        self.shards.settle()
         self.state, self.states = optimizer.state, list(optimizer.state.values())
 
     def run(self, optimizer: RuleOptimizer) -> bool:
         """Step everything once; False, with nothing done, where the plan no longer holds."""
-        if not self._holds(optimizer):
+        if not (self._holds(optimizer) and self.shards.follow()):
             return False
         gathered = [batch.gather() for batch in self.batches]
         if any(gradients is None for gradients in gathered):
             return False
         for batch, gradients in zip(self.batches, gathered, strict=True):
             batch.run(gradients)  # type: ignore[arg-type]  # None has been ruled out
+        self.shards.release()
         return True
 
     def _holds(self, optimizer: RuleOptimizer) -> bool:
@@ -152,6 +156,7 @@ def trouble_with(parameter: Tensor) -> str:
     """What keeps a parameter from the compiled CPU engine, if anything does."""
     if not _numba_is_here():
         return "numba is not installed (pip install numba)"
+    parameter = local(parameter)
     if not _plain(parameter):
         return f"it is a {type(parameter).__name__}, not a plain tensor"
     if parameter.device.type != "cpu":
