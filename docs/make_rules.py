@@ -33,18 +33,28 @@ def page() -> str:
 def _section(rule: Rule) -> str:
     symbols = formula.symbols(rule, formula.LATEX)
     hyper = [f"| `{k}` | $`{symbols[k]}`$ | {v:g} |" for k, v in rule.defaults.items()]
-    starts = [f"$`{symbols[s]}`$ starts at {_start(v, symbols)}" for s, v in rule.init.items()]
     paragraphs = [
         f"\n## {rule.name}",
         rule.title,
-        f"```math\n{formula.latex(rule)}\n```",
+        displayed(rule),
         "\n".join(["| hyperparameter | symbol | default |", "|---|---|---|", *hyper]),
-        f"State: {', '.join(f'$`{symbols[s]}`$' for s in rule.slots) or 'none'}"
-        + "".join(f"; {start}" for start in starts)
-        + ".",
+        state(rule),
         str(rule.reference or ""),
     ]
     return "\n\n".join(p for p in paragraphs if p)
+
+
+def displayed(rule: Rule) -> str:
+    """One step of a rule, as a block of mathematics."""
+    return f"```math\n{formula.latex(rule)}\n```"
+
+
+def state(rule: Rule) -> str:
+    """What a rule keeps from step to step, and where that starts."""
+    symbols = formula.symbols(rule, formula.LATEX)
+    starts = [f"$`{symbols[s]}`$ starts at {_start(v, symbols)}" for s, v in rule.init.items()]
+    names = ", ".join(f"$`{symbols[s]}`$" for s in rule.slots)
+    return "; ".join([f"State: {names or 'none'}", *starts]) + "."
 
 
 def _start(value: float | str, symbols: dict[str, str]) -> str:

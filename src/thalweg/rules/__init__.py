@@ -1,5 +1,6 @@
 """The formulas: every optimizer of the package, each written once, in the order of its history."""
 
+from . import keras, optax, papers
 from .adam import adam, adamax, adamw, amsgrad, nadam, radam
 from .adaptive import (
     adadelta,
@@ -9,8 +10,24 @@ from .adaptive import (
     rmsprop_centered_momentum,
     rmsprop_momentum,
 )
-from .combinators import coupled_weight_decay, decoupled_weight_decay, maximize
-from .core import Combinator, LogRange, Reference, Rule, RuleError, combinator, find, registry, rule
+from .combinators import (
+    coupled_weight_decay,
+    decoupled_weight_decay,
+    maximize,
+    scheduled_weight_decay,
+)
+from .core import (
+    Combinator,
+    LogRange,
+    Reference,
+    Rule,
+    RuleError,
+    combinator,
+    conventions,
+    find,
+    registry,
+    rule,
+)
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
 
 for _rule in (
@@ -33,14 +50,18 @@ __all__ = [
     "amsgrad",
     "asgd",
     "combinator",
+    "conventions",
     "coupled_weight_decay",
     "decoupled_weight_decay",
     "find",
+    "keras",
     "lion",
     "maximize",
     "momentum",
     "nadam",
     "nesterov",
+    "optax",
+    "papers",
     "radam",
     "registry",
     "rmsprop",
@@ -49,5 +70,6 @@ __all__ = [
     "rmsprop_momentum",
     "rprop",
     "rule",
+    "scheduled_weight_decay",
     "sgd",
 ]

@@ -18,6 +18,13 @@ def decoupled_weight_decay(theta, g, *, lr, weight_decay=0.0):
 
 
 @combinator
+def scheduled_weight_decay(theta, g, *, schedule=1.0, weight_decay=1e-5):
+    """Weight decay by the schedule alone: lr is α·schedule, and α has no part in the decay."""
+    theta = theta * (1 - schedule * weight_decay)
+    return theta, g
+
+
+@combinator
 def maximize(theta, g):
     """Ascent: the gradient changes its sign."""
     g = -g

@@ -12,6 +12,8 @@ from ..errors import UsageError, unknown
 
 Formula = Callable[..., Any]
 
+TORCH = "torch"  # the convention of the rules in the registry
+
 
 class RuleError(UsageError):
     """A rule, or a use of one, that cannot work; the message names the line and the fix."""
@@ -83,7 +85,7 @@ class Rule:
 
     def __reduce__(self) -> Any:
         # A built-in rule pickles as its name: its decorated function is not importable by name.
-        return (_named, (self.name,)) if _REGISTRY.get(self.name) is self else super().__reduce__()
+        return (_named, (self.name,)) if _known(self.name) is self else super().__reduce__()
 
     @property
     def array_slots(self) -> tuple[str, ...]:
@@ -99,9 +101,38 @@ class Rule:
         """Where to look for the learning rate: as declared, else four decades at the default."""
         return self.search.get("lr") or LogRange(self.defaults.get("lr", 1e-3))
 
-    def register(self) -> Rule:
-        """Make the rule findable by its name; for the built-in ones."""
-        _REGISTRY[self.name] = self
+    def with_defaults(
+        self,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        reference: Reference | None = None,
+        **defaults: float,
+    ) -> Rule:
+        """The same formula with other defaults.
+
+        Args:
+            name, title, reference: the new rule's data, where they differ.
+            **defaults: the hyperparameters that get another default.
+
+        Raises:
+            UsageError: a default names no hyperparameter of the rule.
+        """
+        for key in defaults:
+            if key not in self.defaults:
+                raise unknown(f"hyperparameter of {self.name}", key, self.defaults)
+        return replace(
+            self,
+            name=name or self.name,
+            title=title or self.title,
+            reference=reference or self.reference,
+            defaults={**self.defaults, **{k: float(v) for k, v in defaults.items()}},
+        )
+
+    def register(self, name: str | None = None) -> Rule:
+        """Make a built-in rule findable, by another name than its own if one is given."""
+        convention, _, plain = (name or self.name).rpartition(":")
+        _CONVENTIONS.setdefault(convention or TORCH, {})[plain] = self
         return self
 
 
@@ -256,15 +287,35 @@ def combinator(formula: Formula) -> Combinator:
     )
 
 
-def find(name: str) -> Rule:
+def find(name: str, convention: str = TORCH) -> Rule:
     """The built-in rule of this name.
+
+    Args:
+        name: "rmsprop"; or "keras:rmsprop", which names the convention with it.
+        convention: whose form of it; that of torch is the default.
 
     Raises:
         UsageError: there is none; the message names the nearest ones.
     """
+    if ":" in name:
+        convention, _, name = name.partition(":")
+    if convention not in _CONVENTIONS:
+        raise unknown("convention", convention, _CONVENTIONS)
+    forms = conventions(name)
+    if convention not in forms:
+        raise UsageError(f"the {convention} convention has no {name}; {', '.join(forms)} have it")
+    return forms[convention]
+
+
+def conventions(name: str) -> dict[str, Rule]:
+    """What each convention means by this name; the same rule where two mean the same.
+
+    Raises:
+        UsageError: there is no such rule; the message names the nearest ones.
+    """
     if name not in _REGISTRY:
         raise unknown("optimizer", name, _REGISTRY)
-    return _REGISTRY[name]
+    return {source: forms[name] for source, forms in _CONVENTIONS.items() if name in forms}
 
 
 def registry() -> Mapping[str, Rule]:
@@ -285,6 +336,12 @@ def keywords(formula: Formula) -> tuple[str, ...]:
 
 
 _REGISTRY: dict[str, Rule] = {}
+_CONVENTIONS: dict[str, dict[str, Rule]] = {TORCH: _REGISTRY}
+
+
+def _known(name: str) -> Rule | None:
+    convention, _, plain = name.rpartition(":")
+    return _CONVENTIONS.get(convention or TORCH, {}).get(plain)
 
 
 def _named(name: str) -> Rule:

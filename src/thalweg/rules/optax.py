@@ -1,0 +1,127 @@
+"""The forms of optax, read in optax/_src/alias.py and transform.py of version 0.2.8.
+
+optax gives no default learning rate: that of torch stands in.
+"""
+
+from ..ops import clamp, maximum, sign, sqrt, where
+from . import keras
+from .adam import adam as torch_adam
+from .adam import adamax as torch_adamax
+from .adam import adamw as torch_adamw
+from .adam import amsgrad as torch_amsgrad
+from .adam import nadam as torch_nadam
+from .adam import radam as torch_radam
+from .adaptive import (
+    adadelta,
+    rmsprop,
+    rmsprop_centered,
+    rmsprop_centered_momentum,
+    rmsprop_momentum,
+)
+from .adaptive import adagrad as torch_adagrad
+from .combinators import decoupled_weight_decay
+from .core import Reference
+from .descent import lion as torch_lion
+from .descent import momentum, nesterov, sgd
+from .descent import rprop as torch_rprop
+from .source import Source
+
+optax = Source(
+    "optax",
+    Reference("DeepMind et al.", 2020, "The DeepMind JAX Ecosystem", "github.com/google-deepmind"),
+)
+
+optax.same(sgd, momentum, nesterov, adadelta, torch_adamax)
+
+
+@optax.formula(torch_rprop)
+def rprop(
+    theta, g, previous, size, t,
+    *, lr=1e-2, eta_minus=0.5, eta_plus=1.2, size_min=1e-6, size_max=50.0,
+):  # fmt: skip
+    """Rprop: each step is taken one step later, unless the sign has turned by then."""
+    turn = g * previous
+    resized = clamp(size * where(turn > 0, eta_plus, eta_minus), size_min, size_max)
+    size = where(turn == 0, size, resized)
+    theta = theta - where(turn < 0, 0.0, previous)
+    return theta, where(turn < 0, 0.0, size * sign(g)), size
+
+
+@optax.formula(torch_adagrad)
+def adagrad(theta, g, s, t, *, lr=1e-2, initial_accumulator_value=0.1, eps=1e-7):
+    """AdaGrad: ε under the root, the sum starts above 0; no step while the sum is 0."""
+    s = s + g * g
+    return theta - lr * where(s > 0, g / sqrt(s + eps), 0.0), s
+
+
+for _parent, _form in (
+    (rmsprop, keras.rmsprop),
+    (rmsprop_momentum, keras.rmsprop_momentum),
+    (rmsprop_centered, keras.rmsprop_centered),
+    (rmsprop_centered_momentum, keras.rmsprop_centered_momentum),
+):
+    optax.defaults(_parent, _form.title, formula=_form, lr=_parent.defaults["lr"], eps=1e-8)
+
+
+@optax.formula(torch_adam)
+def adam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, eps_root=0.0):
+    """Adam: a second ε under the root, which keeps gradients through the step finite."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    return theta - lr * m_hat / (sqrt(v_hat + eps_root) + eps), m, v
+
+
+@optax.formula(torch_amsgrad)
+def amsgrad(
+    theta, g, m, v, v_max, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, eps_root=0.0
+):  # fmt: skip
+    """AMSGrad: the maximum is taken over the corrected second moment."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    v_max = maximum(v_max, v / (1 - beta2**t))
+    return theta - lr * m / (1 - beta1**t) / (sqrt(v_max + eps_root) + eps), m, v, v_max
+
+
+adamw = optax.decayed(
+    adam,
+    decoupled_weight_decay,
+    torch_adamw,
+    title="AdamW: decoupled decay before optax's Adam; another default decay.",
+    weight_decay=1e-4,
+)
+
+
+@optax.formula(torch_nadam)
+def nadam(theta, g, m, v, t, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8, eps_root=0.0):
+    """NAdam: no momentum schedule."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    step = beta1 * m / (1 - beta1 ** (t + 1)) + (1 - beta1) * g / (1 - beta1**t)
+    return theta - lr * step / (sqrt(v / (1 - beta2**t) + eps_root) + eps), m, v
+
+
+@optax.formula(torch_radam)
+def radam(
+    theta, g, m, v, t,
+    *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0,
+):  # fmt: skip
+    """RAdam: adapts from ρ = threshold on, and adds ε to the corrected root."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    rho_inf = 2 / (1 - beta2) - 1
+    rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+    rising = (rho - 4) * (rho - 2) * rho_inf
+    rectifier = sqrt(rising / ((rho_inf - 4) * (rho_inf - 2) * rho))
+    adapted = rectifier / (sqrt(v / (1 - beta2**t) + eps_root) + eps)
+    return theta - lr / (1 - beta1**t) * m * where(rho >= threshold, adapted, 1.0), m, v
+
+
+lion = optax.decayed(
+    torch_lion,
+    decoupled_weight_decay,
+    torch_lion,
+    title="Lion: decoupled weight decay in front.",
+    weight_decay=1e-3,
+)
