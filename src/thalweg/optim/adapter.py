@@ -73,6 +73,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         for option in self.defaults:
             value = group[option]
             if option in self.pairs:
+                if not isinstance(value, Iterable):
+                    raise UsageError(f"{option}={value!r} must be a pair of numbers")
                 hyper.update(zip(self.pairs[option], map(float, value), strict=False))
             elif isinstance(value, Tensor) and value.numel() != 1:
                 raise UsageError(f"Tensor {option} must be 1-element, not {tuple(value.shape)}")

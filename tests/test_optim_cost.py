@@ -1,0 +1,139 @@
+"""What a step may cost: one launch, one plan, no memory. Counted, not timed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import thalweg.optim as ours
+from optim_cases import FULL, Case, Gradients, pair, parameters, tensors
+from thalweg.engines import numba as engine
+from thalweg.optim import adapter
+
+full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many plans and launches were made, and how often a launch was called."""
+    counts: Counter[str] = Counter()
+
+    class Launch(engine.Launch):
+        def __init__(self, *args: Any) -> None:
+            counts["launches made"] += 1
+            super().__init__(*args)
+
+        def __call__(self, threads: int) -> None:
+            counts["launches"] += 1
+            super().__call__(threads)
+
+    class Plan(adapter.Plan):
+        def __init__(self, *args: Any) -> None:
+            counts["plans"] += 1
+            super().__init__(*args)
+
+    monkeypatch.setattr(engine, "Launch", Launch)
+    monkeypatch.setattr(adapter, "Plan", Plan)
+    return counts
+
+
+@full
+def test_one_launch_steps_all_tensors_of_all_groups(case: Case, counted: Counter[str]) -> None:
+    groups = [
+        {"params": tensors(torch.float32, ((7, 3), (5,), ()), seed=k), "lr": 0.01 * (k + 1)}
+        for k in range(6)
+    ]
+    mine, gradients = case.ours(groups), Gradients()
+    for _ in range(4):
+        gradients.give(parameters(mine))
+        mine.step()
+    assert counted == {"launches made": 1, "launches": 4, "plans": 1}
+
+
+def test_one_launch_for_each_rule_and_number_type(counted: Counter[str]) -> None:
+    single, double = tensors(torch.float32, ((4,), (5,))), tensors(torch.float64, ((4,), (5,)))
+    groups = [
+        {"params": [single[0], double[0]]},
+        {"params": [single[1], double[1]], "weight_decay": 0.1},
+    ]
+    mine, gradients = ours.Adam(groups), Gradients()
+    for _ in range(3):
+        gradients.give(parameters(mine))
+        mine.step()
+    assert counted == {"launches made": 4, "launches": 12, "plans": 1}
+
+
+@full
+def test_ordinary_training_makes_one_plan(case: Case, counted: Counter[str]) -> None:
+    """Schedulers, momentum that is cycled, zeroed gradients and fresh ones change no plan."""
+    _, mine = pair(case)
+    cycles = "momentum" in mine.defaults or "betas" in mine.defaults
+    schedule = lr_scheduler.OneCycleLR(mine, max_lr=0.1, total_steps=12, cycle_momentum=cycles)
+    gradients = Gradients()
+    for t in range(10):
+        mine.zero_grad(set_to_none=bool(t % 2))
+        gradients.give(parameters(mine))
+        if t == 5:
+            mine.state_dict()
+            mine.param_groups[0]["lr"] = torch.tensor(0.02)
+        mine.step()
+        schedule.step()
+    assert counted["plans"] == 1
+    assert counted["launches"] == 10
+
+
+def test_another_pattern_of_gradients_makes_another_plan(counted: Counter[str]) -> None:
+    _, mine = pair(Case("Adam", {}))
+    gradients = Gradients(lambda k, t: k == 1 and t == 3)
+    for _ in range(5):
+        gradients.give(parameters(mine))
+        mine.step()
+    assert counted["plans"] == 3
+
+
+class Operations(TorchDispatchMode):
+    """Writes down every operation of torch and whether it made a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@full
+def test_a_step_calls_no_operation_of_torch_and_so_allocates_no_tensor(case: Case) -> None:
+    _, mine = pair(case, torch.float32)
+    gradients = Gradients()
+    gradients.give(parameters(mine))
+    mine.step()
+    gradients.give(parameters(mine))
+    with Operations() as operations:
+        mine.step()
+    assert operations.names == []
+    with Operations() as operations:  # the instrument itself works
+        torch.ones(3).add_(1)
+    assert len(operations.names) == 2
+
+
+@full
+def test_only_a_gradient_that_is_not_contiguous_is_copied(case: Case) -> None:
+    _, mine = pair(case, torch.float32, shapes=((4, 3), (5,)))
+    gradients = Gradients()
+    for measured in (False, True):
+        gradients.give(parameters(mine))
+        first = parameters(mine)[0]
+        assert first.grad is not None
+        first.grad = first.grad.t().contiguous().t()
+        with Operations() as operations:
+            mine.step()
+        if measured:
+            made = [name for name in operations.names if "detach" not in name]
+            assert made == ["aten.clone.default"], made

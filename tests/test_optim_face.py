@@ -1,0 +1,498 @@
+"""What a program sees of the classes: signatures, options, groups, errors, from_rule."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import thalweg.optim as ours
+from optim_cases import (
+    DEFAULTS,
+    ENGINES,
+    NAMES,
+    OPTIONS,
+    Case,
+    Gradients,
+    pair,
+    parameters,
+    tensors,
+    train,
+    twins,
+)
+from thalweg.errors import UsageError
+from thalweg.ops import sqrt, where
+from thalweg.rules import Rule, maximize, registry, rule
+
+names = pytest.mark.parametrize("name", NAMES)
+defaults = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.name)
+
+
+@names
+def test_signature_is_torch_s_and_an_engine(name: str) -> None:
+    theirs = inspect.signature(getattr(torch.optim, name)).parameters
+    mine = dict(inspect.signature(getattr(ours, name)).parameters)
+    engine = mine.pop("engine")
+    assert (engine.kind, engine.default) == (inspect.Parameter.KEYWORD_ONLY, "auto")
+    assert list(mine) == list(theirs)
+    for key, parameter in theirs.items():
+        assert mine[key].kind == parameter.kind, key
+        assert mine[key].default == parameter.default, key
+
+
+@defaults
+def test_options_of_groups_and_repr_are_torch_s(case: Case) -> None:
+    theirs, mine = pair(case)
+    assert isinstance(mine, torch.optim.Optimizer)
+    assert mine.defaults == theirs.defaults
+    assert mine.defaults.keys() == theirs.defaults.keys()
+    assert mine.param_groups[0].keys() == theirs.param_groups[0].keys()
+    whole = re.compile(r"(\d)\.0\b")  # 50 and 50.0 are one number written two ways
+    assert whole.sub(r"\1", repr(mine)) == whole.sub(r"\1", repr(theirs))
+
+
+@defaults
+def test_named_parameters(case: Case) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 3).double()
+    theirs = case.theirs([(k, twins([p])[0]) for k, p in net.named_parameters()])
+    mine = case.ours(net.named_parameters())
+    assert mine.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert mine.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+    train(theirs, mine, Gradients(), steps=3)
+
+
+@names
+def test_arguments_by_position(name: str) -> None:
+    """A rate and the options after it in torch's order."""
+    by_position = [
+        p.name
+        for p in inspect.signature(getattr(torch.optim, name)).parameters.values()
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+    ][1:]
+    defaults = getattr(torch.optim, name)(tensors(torch.float32)).defaults
+    values = [defaults[option] for option in by_position]
+    mine = getattr(ours, name)(tensors(torch.float32), *values)
+    assert mine.defaults == getattr(torch.optim, name)(tensors(torch.float32), *values).defaults
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{"foreach": True}, {"fused": True}, {"capturable": True}, {"differentiable": True}],
+    ids=lambda switches: next(iter(switches)),
+)
+@names
+def test_switches_between_implementations_are_accepted(
+    name: str, switches: dict[str, bool]
+) -> None:
+    """torch refuses some of them on this machine; here they have nothing to switch."""
+    (switch,) = switches
+    if switch not in inspect.signature(getattr(ours, name)).parameters:
+        with pytest.raises(TypeError, match=switch):
+            getattr(torch.optim, name)(tensors(torch.float64), **switches)
+        with pytest.raises(TypeError, match=switch):
+            getattr(ours, name)(tensors(torch.float64), **switches)
+        return
+    theirs, _ = pair(Case(name, {}))
+    mine = getattr(ours, name)(twins(parameters(theirs)), **switches)
+    assert mine.param_groups[0][switch] is True
+    train(theirs, mine, Gradients(), steps=3)
+
+
+# -- torch's own lists ---------------------------------------------------------------------------
+
+# They stand in a module of torch's test suite, which seeds generators and freezes flags when it is
+# imported, so it is read in a process of its own. Of expecttest, which it asks for and which is
+# not installed, it uses a base class of tests that are not run here.
+_READ = """
+import json, sys, types, unittest
+sys.modules["expecttest"] = types.SimpleNamespace(TestCase=unittest.TestCase)
+import torch
+from torch.testing._internal.common_optimizers import optim_db
+def plain(x):
+    return {"tensor": x.tolist()} if isinstance(x, torch.Tensor) else x
+def options(given):
+    return {k: [plain(x) for x in v] if isinstance(v, tuple) else plain(v)
+            for k, v in given.items()}
+lists = {}
+for info in optim_db:
+    errors = [e for e in info.optim_error_inputs_func("cpu", torch.float32)
+              if e.optimizer_error_input.params is None]
+    lists[info.name] = {
+        "options": [options(i.kwargs) for i in info.optim_inputs_func("cpu")],
+        "errors": [(options(e.optimizer_error_input.kwargs), e.error_type.__name__, e.error_regex)
+                   for e in errors],
+    }
+json.dump(lists, sys.stdout)
+"""
+
+# What torch refuses and ours does: see the test of the switches and of mixed betas.
+ACCEPTED = ("foreach=True", "both floats or both Tensors")
+
+
+@pytest.fixture(scope="module")
+def lists() -> dict[str, Any]:
+    result = subprocess.run(
+        [sys.executable, "-c", _READ], capture_output=True, text=True, check=True
+    )
+    return json.loads(result.stdout)
+
+
+def _thawed(options: dict[str, Any]) -> dict[str, Any]:
+    def value(x: Any) -> Any:
+        if isinstance(x, dict):
+            return torch.tensor(x["tensor"])
+        return tuple(map(value, x)) if isinstance(x, list) else x
+
+    return {key: value(x) for key, x in options.items()}
+
+
+@names
+def test_the_table_of_options_holds_torch_s_lists(name: str, lists: dict[str, Any]) -> None:
+    assert lists[name]["options"]
+    for options in map(_thawed, lists[name]["options"]):
+        assert any(_same(options, known) for known in OPTIONS[name]), options
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(
+        type(a[key]) is type(b[key]) and a[key] == b[key] for key in a
+    )
+
+
+@names
+def test_torch_s_lists_of_errors(name: str, lists: dict[str, Any]) -> None:
+    assert lists[name]["errors"]
+    for options, error, text in lists[name]["errors"]:
+        if any(known in text for known in ACCEPTED):
+            continue
+        kind = {"ValueError": ValueError, "TypeError": TypeError, "RuntimeError": RuntimeError}
+        for package in (torch.optim, ours):
+            with pytest.raises(kind[error], match=text):
+                getattr(package, name)(tensors(torch.float32), **_thawed(options))
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    *((name, {"lr": lr}, "Invalid learning rate") for name in NAMES
+      for lr in (-1.0, math.nan, math.inf, "1e-3", None)),
+    *((name, {"weight_decay": decay}, "Invalid weight_decay value") for name in NAMES
+      if name != "Rprop" for decay in (-0.5, math.nan)),
+    *((name, {"eps": -1e-8}, "Invalid epsilon value") for name in NAMES
+      if name not in ("SGD", "ASGD", "Rprop")),
+    *((name, {"betas": betas}, f"Invalid beta parameter at index {index}")
+      for name in ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")
+      for betas, index in (((1.0, 0.9), 0), ((0.9, 1.0), 1))),
+    ("Adam", {"betas": (-0.1, 0.9)}, "Invalid beta1 value"),
+    ("Adam", {"betas": (0.9,)}, "Invalid beta2 value"),
+    ("Adam", {"betas": 0.9}, "betas"),
+    ("SGD", {"momentum": -0.5}, "Invalid momentum value"),
+    ("SGD", {"momentum": 0.9, "dampening": math.nan}, "Invalid dampening value"),
+    ("SGD", {"nesterov": True}, "Nesterov momentum requires"),
+    ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "Nesterov momentum requires"),
+    ("Adagrad", {"lr_decay": -0.5}, "Invalid lr_decay value"),
+    ("Adagrad", {"initial_accumulator_value": -1}, "Invalid initial_accumulator_value value"),
+    ("Adadelta", {"rho": 1.1}, "Invalid rho value: 1.1"),
+    ("Adadelta", {"rho": -0.1}, "Invalid rho value"),
+    ("RMSprop", {"alpha": -1.0}, "Invalid alpha value"),
+    ("RMSprop", {"momentum": -1.0}, "Invalid momentum value: -1.0"),
+    ("NAdam", {"momentum_decay": -0.2}, "Invalid momentum_decay value: -0.2"),
+    ("Rprop", {"etas": (1.0, 0.5)}, "Invalid eta values: 1.0, 0.5"),
+    ("Rprop", {"etas": (0.0, 1.2)}, "Invalid eta values"),
+    *((name, {"lr": torch.tensor([0.1, 0.1])}, "Tensor lr must be 1-element") for name in NAMES),
+    ("Lion", {"lr": -1}, "Invalid learning rate"),
+    ("Lion", {"betas": (0.9, 1.5)}, "Invalid beta parameter at index 1"),
+    ("Adam", {"engine": "cuda"}, "engine='cuda' is unknown; choose one of auto, numba, eager"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "text"), BAD)
+def test_options_that_cannot_work(name: str, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError, match=text) as caught:
+        getattr(ours, name)(tensors(torch.float32), **options)
+    assert isinstance(caught.value, ValueError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_with_an_option_that_cannot_work_is_not_added() -> None:
+    theirs, mine = pair(Case("Adam", {}))
+    (p,) = tensors(torch.float64, ((3,),))
+    for bad in ({"lr": -1.0}, {"betas": (0.9, 2.0)}, {"weight_decay": math.nan}):
+        with pytest.raises(UsageError, match="Invalid"):
+            mine.add_param_group({"params": [p], **bad})
+        assert len(mine.param_groups) == 1
+    with pytest.raises(ValueError, match="some parameters appear in more than one"):
+        mine.add_param_group({"params": [parameters(mine)[0]]})
+    assert len(mine.param_groups) == 1
+    mine.add_param_group({"params": [p]})
+    theirs.add_param_group({"params": twins([p])})
+    train(theirs, mine, Gradients(), steps=3)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "text"),
+    [
+        ([], ValueError, "empty parameter list"),
+        (torch.zeros(3), TypeError, "iterable of Tensors or dicts"),
+        ([1.0, 2.0], TypeError, "can only optimize Tensors"),
+        ([torch.zeros(3, requires_grad=True) * 2], ValueError, "non-leaf"),
+    ],
+)
+def test_parameters_that_torch_refuses(params: Any, error: type[Exception], text: str) -> None:
+    for package in (torch.optim, ours):
+        with pytest.raises(error, match=text):
+            package.Adam(params)
+
+
+def test_integer_parameters() -> None:
+    """A mistake where they are all there is, or no Parameters; idle beside others."""
+    whole = torch.nn.Parameter(torch.arange(3), requires_grad=False)
+    (p,) = tensors(torch.float32, ((3,),))
+    for params in ([torch.arange(3)], [p, torch.arange(3)], [whole]):
+        with pytest.raises(UsageError, match=r"torch\.int64.*leave it out"):
+            ours.Adam(params)
+    mine = ours.Adam([p, whole])
+    p.grad = torch.ones_like(p)
+    mine.step()
+    assert torch.equal(whole, torch.arange(3))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sparse_gradient_is_refused_before_anything_moves(engine: str) -> None:
+    embedding = torch.nn.Embedding(5, 2, sparse=True)
+    (p,) = tensors(torch.float32, ((3,),))
+    before = [x.detach().clone() for x in (p, embedding.weight)]
+    mine = ours.Adam([p, embedding.weight], engine=engine)
+    embedding(torch.tensor([1, 3])).sum().backward()
+    p.grad = torch.ones_like(p)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="sparse=False"):
+            mine.step()
+    for x, old in zip((p, embedding.weight), before, strict=True):
+        assert torch.equal(x, old)
+
+
+NOT_COMPILED = {
+    "dtype": lambda: torch.zeros(3, dtype=torch.bfloat16, requires_grad=True),
+    "complex": lambda: torch.zeros(3, dtype=torch.complex64, requires_grad=True),
+    "strides": lambda: torch.zeros(3, 4).t().requires_grad_(),
+    "device": lambda: torch.zeros(3, device="meta", requires_grad=True),
+}
+
+
+@pytest.mark.parametrize("what", NOT_COMPILED)
+def test_insisting_on_the_compiled_engine(what: str) -> None:
+    p = NOT_COMPILED[what]()
+    with pytest.raises(UsageError, match='engine="numba" cannot step parameter 0'):
+        ours.Adam([p], engine="numba")
+    ours.Adam([p])
+
+
+def test_a_parameter_that_the_engine_can_no_longer_step() -> None:
+    (p,) = tensors(torch.float32, ((3,),))
+    mine = ours.Adam([p], engine="numba")
+    p.grad = torch.ones_like(p)
+    mine.step()
+    p.grad = None
+    p.data = p.data.bfloat16()
+    p.grad = torch.ones_like(p)
+    with pytest.raises(UsageError, match=r'engine="numba".*bfloat16'):
+        mine.step()
+
+
+def test_tensors_that_stay_on_meta_are_stepped_in_shape_only() -> None:
+    p = torch.zeros(3, device="meta", requires_grad=True)
+    mine = ours.Adam([p])
+    p.grad = torch.zeros_like(p)
+    mine.step()
+    assert mine.state[p]["exp_avg"].device.type == "meta"
+
+
+@pytest.mark.parametrize("error", [ImportError("no llvm"), OSError("no space")])
+def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    from thalweg.engines import numba as engine
+    from thalweg.optim import plan
+
+    monkeypatch.setattr(engine, "Launch", fail)
+    plan._warn_once.cache_clear()
+    theirs, mine = pair(Case("Adam", {}))
+    gradients = Gradients()
+    gradients.give(parameters(theirs), parameters(mine))
+    theirs.step()
+    with pytest.warns(RuntimeWarning, match=f"eager engine.*{error}"):
+        mine.step()
+    train(theirs, mine, gradients, steps=3)  # and says so once
+
+
+def test_without_numba_the_eager_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from thalweg.optim import plan
+
+    monkeypatch.setattr(plan, "_numba_is_here", lambda: False)
+    plan._warn_once.cache_clear()
+    theirs, mine = pair(Case("Adam", {}))
+    with pytest.raises(UsageError, match="pip install numba"):
+        ours.Adam(tensors(torch.float32), engine="numba")
+    gradients = Gradients()
+    gradients.give(parameters(theirs), parameters(mine))
+    theirs.step()
+    with pytest.warns(RuntimeWarning, match="numba is not installed"):
+        mine.step()
+    train(theirs, mine, gradients, steps=3)
+
+
+# -- the class of any rule -----------------------------------------------------------------------
+
+
+@rule(init={"seen": 1.0}, scalars=("seen",))
+def cautious(theta, g, m, seen, t, *, lr=0.1, beta=0.5, floor=-2.0, top=math.inf):  # type: ignore[no-untyped-def]
+    """A rule of one's own, with a scalar slot and hyperparameters of every kind."""
+    m = beta * m + (1 - beta) * g
+    seen = seen + 1 / t
+    step = where(m > floor, where(m < top, m, top), floor)
+    return theta - lr * step / sqrt(seen), m, seen
+
+
+RULES = [*registry().values(), cautious]
+rules = pytest.mark.parametrize("formula", RULES, ids=lambda formula: formula.name)
+
+
+def by_hand(formula: Rule, theta: float, gradients: list[float], **hyper: float) -> list[float]:
+    """The rule as it stands on plain numbers: parameter, then slots."""
+    full = {**formula.defaults, **hyper}
+    slots = [formula.initial(slot, full) for slot in formula.slots]
+    for t, g in enumerate(gradients, start=1):
+        theta, *slots = formula(theta, g, *slots, t, **full)
+    return [theta, *slots]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("uphill", [False, True])
+@rules
+def test_from_rule(formula: Rule, uphill: bool, engine: str) -> None:
+    cls = ours.from_rule(formula)
+    assert issubclass(cls, ours.RuleOptimizer)
+    assert cls.__name__.lower() == formula.name.replace("_", "")
+    assert cls.__doc__ == formula.title
+    p = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
+    mine = cls([p], 0.05, maximize=uphill, engine=engine)
+    gradients = [0.5, -1.2, 0.3, 0.8, 0.9, -0.4] * 4
+    for g in gradients:
+        p.grad = torch.tensor([g], dtype=torch.float64)
+        mine.step()
+    form = maximize(formula) if uphill else formula
+    theta, *slots = by_hand(form, 0.7, gradients, lr=0.05)
+    # Scalar slots pass through float32 at every step, as torch keeps such numbers.
+    tolerance = 1e-6 if formula.scalars else 1e-12
+    assert p.item() == pytest.approx(theta, rel=tolerance)
+    assert mine.state[p].keys() == {"step", *formula.slots}
+    for slot, value in zip(formula.slots, slots, strict=True):
+        assert mine.state[p][slot].item() == pytest.approx(value, rel=tolerance, abs=1e-12)
+
+
+def test_arguments_of_from_rule() -> None:
+    cls = ours.from_rule(cautious, beta=0.25)
+    assert ours.from_rule(cautious, beta=0.25) is cls
+    assert ours.from_rule(cautious) is not cls
+    assert list(inspect.signature(cls).parameters)[:5] == ["params", "lr", "beta", "floor", "top"]
+    p = tensors(torch.float64)
+    assert cls(p).defaults["beta"] == 0.25
+    assert cls(p, 0.3, 0.4, top=5.0).param_groups[0].items() >= {"lr": 0.3, "beta": 0.4,
+                                                               "top": 5.0}.items()  # fmt: skip
+    assert cls(params=p, lr=0.2, maximize=True).defaults["maximize"]
+    groups = [{"params": p[:1], "beta": 0.9}, {"params": p[1:]}]
+    assert [g["beta"] for g in cls(groups).param_groups] == [0.9, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("args", "given", "text"),
+    [
+        ((), {"betas": (0.9, 0.99)}, "betas"),
+        ((0.1, 0.2, 0.3, 0.4, 0.5), {}, "too many positional"),
+        ((0.1,), {"lr": 0.1}, "lr"),
+        ((), {"lr": -0.1}, "Invalid learning rate: -0.1"),
+        ((), {"beta": 1.0}, "Invalid beta parameter at index 0"),
+        ((), {"floor": math.nan}, "Invalid floor value"),
+        ((), {"engine": "gpu"}, "engine='gpu' is unknown"),
+    ],
+)
+def test_wrong_arguments_of_from_rule(
+    args: tuple[float, ...], given: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(UsageError, match=text):
+        ours.from_rule(cautious)(tensors(torch.float64), *args, **given)
+
+
+def test_what_from_rule_refuses() -> None:
+    with pytest.raises(UsageError, match="no hyperparameter 'gamma'; it has lr, beta"):
+        ours.from_rule(cautious, gamma=1.0)
+
+    @rule
+    def greedy(theta, g, t, *, lr=0.1, maximize=0.0):  # type: ignore[no-untyped-def]
+        return theta - lr * g
+
+    with pytest.raises(UsageError, match="'maximize' cannot be a hyperparameter"):
+        ours.from_rule(greedy)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_formula_that_no_engine_takes_is_refused_by_all(engine: str) -> None:
+    @rule
+    def branching(theta, g, t, *, lr=0.1):  # type: ignore[no-untyped-def]
+        return theta - lr * (g if g > 0 else -g)
+
+    (p,) = tensors(torch.float64, ((3,),))
+    p.grad = torch.ones_like(p)
+    with pytest.raises(UsageError, match=r"cannot branch.*where"):
+        ours.from_rule(branching)([p], engine=engine).step()
+
+
+def test_two_optimizers_of_different_rules_on_one_model() -> None:
+    (p, q), (a, b) = (tensors(torch.float64, ((4,), (3,))) for _ in range(2))
+    lion, own = ours.from_rule(registry()["lion"])([p]), ours.from_rule(cautious)([q])
+    gradients = Gradients()
+    for _ in range(5):
+        gradients.give([p, q], [a, b])
+        lion.step()
+        own.step()
+    alone = ours.Lion([a]), ours.from_rule(cautious)([b])
+    gradients = Gradients()
+    for _ in range(5):
+        gradients.give([a, b])
+        for optimizer in alone:
+            optimizer.step()
+    assert torch.equal(p, a)
+    assert torch.equal(q, b)
+
+
+def test_lion() -> None:
+    """No class of torch's: held against its algorithm, by hand, with decoupled decay."""
+    p = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    mine = ours.Lion([p], lr=0.1, weight_decay=0.5)
+    p.grad = torch.tensor([0.3, -0.4], dtype=torch.float64)
+    mine.step()
+    assert p.tolist() == pytest.approx([0.95 - 0.1, -1.9 + 0.1])
+    assert mine.state[p]["exp_avg"].tolist() == pytest.approx([0.003, -0.004])
+    p.grad = torch.tensor([-0.01, 4.0], dtype=torch.float64)  # 0.9·0.003 − 0.1·0.01 > 0
+    mine.step()
+    assert p.tolist() == pytest.approx([0.85 * 0.95 - 0.1, -1.8 * 0.95 - 0.1])
+
+
+def test_the_public_classes_are_all_there() -> None:
+    assert set(NAMES) | {"Lion"} <= set(ours.__all__)
+    for name in ours.__all__:
+        assert inspect.getdoc(getattr(ours, name)), name
+    assert Path(ours.__file__).name == "__init__.py"
