@@ -82,29 +82,33 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
 
 def _apply(name: str, *args: Any) -> Any:
-    for arg in args:
-        backend = _backend(type(arg))
-        if backend is not None:
-            return backend(name, args)
-    return _PYTHON[name](*args)
+    # Of mixed arguments the richest decides: a NumPy number beside a tensor is only a number.
+    _, backend = max((_backend(arg.__class__) for arg in args), key=lambda ranked: ranked[0])
+    return backend(name, args)
+
+
+Backend = Callable[[str, tuple[Any, ...]], Any]
 
 
 @cache
-def _backend(cls: type) -> Callable[[str, tuple[Any, ...]], Any] | None:
-    """How to apply an operation to values of this class; None for plain Python numbers."""
+def _backend(cls: type) -> tuple[int, Backend]:
+    """How to apply an operation to values of this class, and its rank among others."""
     if hasattr(cls, "__thalweg_op__"):
-        return lambda name, args: next(
-            a for a in args if hasattr(type(a), "__thalweg_op__")
-        ).__thalweg_op__(name, args)
+        return 3, _symbolic
     for base in cls.__mro__:
         root = base.__module__.partition(".")[0]
         if root == "torch":
-            return _torch
-        if root == "numpy":
-            return lambda name, args: getattr(sys.modules["numpy"], name)(*args)
+            return 2, _torch
         if root in ("jax", "jaxlib"):
-            return lambda name, args: getattr(sys.modules["jax.numpy"], name)(*args)
-    return None
+            return 2, lambda name, args: getattr(sys.modules["jax.numpy"], name)(*args)
+        if root == "numpy":
+            return 1, lambda name, args: getattr(sys.modules["numpy"], name)(*args)
+    return 0, lambda name, args: _PYTHON[name](*args)
+
+
+def _symbolic(name: str, args: tuple[Any, ...]) -> Any:
+    """The tape's own way: any of its symbols knows it."""
+    return next(a for a in args if hasattr(a, "__thalweg_op__")).__thalweg_op__(name, args)
 
 
 def _torch(name: str, args: tuple[Any, ...]) -> Any:

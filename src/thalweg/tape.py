@@ -9,13 +9,12 @@ program holds no value of any hyperparameter, so nothing recompiles when one cha
 from __future__ import annotations
 
 import hashlib
-import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from .rules.core import Rule, RuleError, place
+from .rules.core import Rule, RuleError, cite, place
 
 Operand = str | float
 
@@ -84,9 +83,11 @@ def trace(rule: Rule) -> Program:
     """
     arrays = ("theta", "g", *rule.array_slots)
     scalars = (*rule.defaults, *(s for s in rule.slots if s in rule.scalars), "t")
-    if clash := set(arrays) & set(scalars):
+    names = [*arrays, *scalars]
+    if clash := [name for name in names if names.count(name) > 1]:
         raise RuleError(
-            f"{place(rule.formula)}: {sorted(clash)[0]!r} names an array and a hyperparameter"
+            f"{place(rule.formula)}: {clash[0]!r} names two things, among {', '.join(names)}; "
+            "rename the slot or hyperparameter"
         )
     tape = _Tape((*arrays, *scalars))
     symbols = {name: Symbol(tape, name, True) for name in arrays}
@@ -128,7 +129,13 @@ class Symbol:
             "import the function from thalweg.ops (sqrt, abs, sign, exp, maximum, where, …)"
         )
 
+    def _refuse_in_place(self, *_: Any) -> Any:
+        raise RuleError(
+            "`+=` and its like would change the caller's array in place; write `m = m + …`"
+        )
+
     __float__ = __int__ = __index__ = __len__ = __iter__ = __array__ = __getitem__ = _refuse
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __iand__ = __ior__ = _refuse_in_place
     __hash__ = None  # type: ignore[assignment]  # == makes a condition, so it cannot be a key
 
 
@@ -149,10 +156,10 @@ for _name, _methods in {
 }.items():
     for _method in _methods:
         setattr(Symbol, f"__{_method}__", _operator(_name, reflected=_method[0] == "r"))
-for _name in ("neg", "abs", "gt", "lt", "ge", "le", "eq", "ne", "and", "or", "invert"):
+for _name in ("neg", "abs", "gt", "lt", "ge", "le", "eq", "ne", "and", "or"):
     setattr(Symbol, f"__{_name}__", _operator(_name))
 
-CONDITIONS = frozenset({"gt", "lt", "ge", "le", "eq", "ne", "and", "or", "invert"})
+CONDITIONS = frozenset({"gt", "lt", "ge", "le", "eq", "ne", "and", "or"})
 
 
 class _Tape:
@@ -160,16 +167,17 @@ class _Tape:
 
     def __init__(self, taken: tuple[str, ...]) -> None:
         self.taken = frozenset(taken)
-        self.seen: dict[tuple[str, tuple[Operand, ...]], Symbol] = {}
+        self.seen: dict[str, Symbol] = {}
         self.lines: dict[str, tuple[bool, Instruction]] = {}
 
     def apply(self, name: str, args: tuple[Any, ...]) -> Symbol:
         """The value of an operation, simplified where that holds for every value."""
+        _check_conditions(name, args)
         if name == "div" and _is_array(args[0]) and not _is_array(args[1]):
             # One reciprocal per row instead of a division per element.
             one_over = self.apply("div", (1.0, args[1])) if _symbol(args[1]) else 1.0 / args[1]
             return self.apply("mul", (args[0], one_over))
-        if name == "pow" and _is_array(args[0]) and args[1] in (2, 3, 4) and not _symbol(args[1]):
+        if name == "pow" and _is_array(args[0]) and not _symbol(args[1]) and args[1] in (2, 3, 4):
             return _power(args[0], int(args[1]))
         return self.write(name, tuple(_operand(a) for a in args), any(map(_is_array, args)),
                           _is_flag(name, args))  # fmt: skip
@@ -178,13 +186,14 @@ class _Tape:
         self, name: str, operands: tuple[Operand, ...], is_array: bool, is_flag: bool
     ) -> Symbol:
         """The symbol of an instruction, old or new."""
-        if (name, operands) not in self.seen:
+        key = repr((name, operands))  # in which 0.0 and -0.0 differ
+        if key not in self.seen:
             target = f"{'x' if is_array else 's'}{len(self.seen)}"
             while target in self.taken:
                 target += "_"
             self.lines[target] = (is_array, Instruction(target, name, operands))
-            self.seen[name, operands] = Symbol(self, target, is_array, is_flag)
-        return self.seen[name, operands]
+            self.seen[key] = Symbol(self, target, is_array, is_flag)
+        return self.seen[key]
 
     def program(
         self, rule: Rule, arrays: tuple[str, ...], scalars: tuple[str, ...], result: dict[str, Any]
@@ -225,10 +234,29 @@ def _symbol(value: Any) -> bool:
     return isinstance(value, Symbol)
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, Symbol) and value.is_flag
+
+
 def _is_flag(name: str, args: tuple[Any, ...]) -> bool:
-    return name in CONDITIONS or (
-        name == "where" and all(isinstance(a, Symbol) and a.is_flag for a in args)
-    )
+    return name in CONDITIONS or (name == "where" and _flag(args[1]))
+
+
+def _check_conditions(name: str, args: tuple[Any, ...]) -> None:
+    """Refuse what Python, NumPy and torch read differently: arithmetic on conditions."""
+    flags = [_flag(a) for a in args]
+    if name == "where":
+        fits = flags[0] and flags[1] == flags[2]
+    elif name in ("eq", "ne"):
+        fits = flags[0] == flags[1]
+    else:
+        fits = all(flags) if name in ("and", "or") else not any(flags)
+    if not fits:
+        raise RuleError(
+            "numbers and conditions do not mix: & and | join conditions such as g > 0, "
+            "ops.where(condition, 1.0, 0.0) makes a number of one, and its condition is never a "
+            "number"
+        )
 
 
 def _power(base: Symbol, exponent: int) -> Symbol:
@@ -253,7 +281,8 @@ def _operand(value: Any) -> Operand:
 def _returned(rule: Rule, result: tuple[Any, ...]) -> dict[str, Any]:
     """Which value goes into which slot, once it is sure that the formula returned all of them."""
     names = ("theta", *rule.slots)
-    where, line = place(rule.formula), f"return {', '.join(names)}"
+    code, line = rule.formula.__code__, f"return {', '.join(names)}"
+    where = cite(code.co_filename, max(number for *_, number in code.co_lines() if number))
     if len(result) != len(names):
         raise RuleError(
             f"{where}: {rule.name} returns {len(result)} values but its signature has "
@@ -261,8 +290,9 @@ def _returned(rule: Rule, result: tuple[Any, ...]) -> dict[str, Any]:
             "each in its new form"
         )
     for name, value in zip(names, result, strict=True):
-        if not isinstance(value, Symbol | int | float):
-            raise RuleError(f"{where}: {rule.name} returns {value!r} for {name}; `{line}` wanted")
+        if not isinstance(value, Symbol | int | float) or _flag(value):
+            kind = "a condition" if isinstance(value, Symbol) else repr(value)
+            raise RuleError(f"{where}: {rule.name} returns {kind} for {name}; `{line}` wanted")
         if name in rule.scalars and _is_array(value):
             raise RuleError(
                 f"{where}: slot {name!r} of {rule.name} is declared scalar, but its new value has "
@@ -278,8 +308,7 @@ def _explain(rule: Rule, error: Exception) -> RuleError:
     while trouble is not None:
         code = trouble.tb_frame.f_code
         if code in written:
-            text = linecache.getline(code.co_filename, trouble.tb_lineno).strip()
-            line = f"{code.co_filename}:{trouble.tb_lineno}: `{text}`"
+            line = cite(code.co_filename, trouble.tb_lineno)
         trouble = trouble.tb_next
     if isinstance(error, RuleError):
         return RuleError(f"{line}: {error}")
