@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cache
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from ..tables import Floats, Ints
 from . import store
 from . import threads as team
 from .lift import source
-from .memory import DTYPES
+from .native import Kernel
 
-__all__ = ["DTYPES", "Launch", "source"]
+__all__ = ["Launch", "kernel", "source"]
 
 _GRAIN = 8192  # elements that one more thread must find to be worth waking
 
@@ -24,7 +23,7 @@ class Launch:
     """A kernel with the tables it reads; call it to step every chunk once.
 
     Write addresses into `pointers`, values into `scalars`, then call. The step number and the
-    scalar slots advance by themselves.
+    scalar slots of the rows that own a chunk advance by themselves.
 
     Attributes:
         pointers: int64 (tensors, arrays): the address of each array of each tensor, in the
@@ -44,8 +43,6 @@ class Launch:
         self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
         self._header: Ints = np.zeros(6, np.int64)
         self._kernel = kernel(program, dtype)
-        self._call = self._kernel.ctypes
-        self._address = int(self._kernel.address)
         self._launch = int(self._header.ctypes.data)
         self.chunks = chunks
 
@@ -59,41 +56,56 @@ class Launch:
         self._chunks = np.ascontiguousarray(chunks, np.int64)
         elements = int((self._chunks[:, 2] - self._chunks[:, 1]).sum())
         self._useful = min(len(self._chunks), 1 + elements // _GRAIN)
+        # A row without a chunk is frozen, its step number and scalar slots with it.
+        moving = np.flatnonzero(np.bincount(self._chunks[:, 3], minlength=len(self.scalars)))
+        self._moving: slice | Ints = slice(None) if len(moving) == len(self.scalars) else moving
         tables = (self._tickets, None, self._chunks, self.pointers, self.scalars, self._updates)
         self._header[:] = [len(chunks) if a is None else a.ctypes.data for a in tables]
 
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
-        self._steps += 1
+        self._steps[self._moving] += 1
         self._tickets[0] = 0
-        team.run(self._call, self._address, self._launch, min(threads, self._useful))
+        team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
-            self._slots[:] = self._updates
+            self._slots[self._moving] = self._updates[self._moving]
 
 
 _lock = threading.RLock()
+_kernels: dict[tuple[str, str], Kernel] = {}
 
 
-def _fresh_lock() -> None:
-    global _lock
-    _lock = threading.RLock()  # a child may have been forked while another thread compiled
+def kernel(program: Program, dtype: str) -> Kernel:
+    """The compiled kernel of a program; the same object for all that ask.
 
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)
-
-
-def kernel(program: Program, dtype: str):  # type: ignore[no-untyped-def]  # numba's CFunc
-    """The compiled kernel of a program; the same object for all that ask."""
+    Args:
+        program: what to compute; programs of equal keys share a kernel, whatever their names.
+        dtype: "float32" or "float64".
+    """
+    key = program.key, dtype
     with _lock:
-        return _compiled(program.key, dtype, program)
+        if key not in _kernels:
+            _kernels[key] = store.load(f"{program.name}-{dtype}", source(program, dtype))
+        return _kernels[key]
 
 
-@cache
-def _compiled(key: str, dtype: str, program: Program):  # type: ignore[no-untyped-def]
-    name = "".join(c if c.isalnum() else "_" for c in program.name).strip("_")
-    return store.load(
-        f"{name}-{dtype}",
-        source(program, dtype),
-        source(program, dtype, entry="entry_in_memory"),
-    )
+def _before_fork() -> None:
+    # A child forked while another thread compiles would inherit the compiler's locks and half an
+    # import for ever. The wait has an end, should that thread itself wait for the one that forks.
+    global _held
+    _held = _lock.acquire(timeout=30)
+
+
+def _in_parent() -> None:
+    if _held:
+        _lock.release()
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+_held = False
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -22,7 +22,6 @@ _OPERATIONS = {
     "ne": "{0} != {1}",
     "and": "{0} & {1}",
     "or": "{0} | {1}",
-    "invert": "not {0}",
     "sqrt": "sqrt({0})",
     "abs": "fabs({0})",
     "exp": "exp({0})",
@@ -35,22 +34,20 @@ _OPERATIONS = {
     "where": "{1} if {0} else {2}",
 }
 
-_TEMPLATE = '''\
-"""{title}
-
-CPU kernel of `{name}` for {dtype}, generated from the rule's formula.
-"""
+_TEMPLATE = """\
+# {title}
+# CPU kernel of {name} for {dtype}, generated from the rule's formula.
 
 from math import cos, exp, fabs, inf, log, nan, sin, sqrt, tanh
 
 from numba import float32, float64
 
-from thalweg.engines.numba.memory import array, claim, {entry}, integer, put, real
+from thalweg.engines.numba.memory import array, claim, entry, integer, put, real
 
 {accessors}
 
 
-@{entry}
+@entry
 def kernel(launch):
     tickets, count, chunks = integer(launch, 0), integer(launch, 1), integer(launch, 2)
     pointers, scalars, updates = integer(launch, 3), integer(launch, 4), integer(launch, 5)
@@ -68,19 +65,19 @@ def kernel(launch):
 {bases}
         for i in range(start, stop):
 {body}
-'''
+"""
 
 
-_RESERVED = frozenset(re.findall(r"[a-z_0-9]+", _TEMPLATE))
+_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE))
+_PREFIXES = ("load_", "store_", "at_", "c_")  # of the names that the source makes from others
 
 
-def source(program: Program, dtype: str, entry: str = "entry") -> str:
+def source(program: Program, dtype: str) -> str:
     """The kernel's source.
 
     Args:
         program: what to compute.
         dtype: "float32" or "float64", of every array and of the arithmetic on them.
-        entry: the decorator from `memory` that compiles it.
     """
     names = _names(program)
     arrays = [names[a] for a in program.arrays]
@@ -109,10 +106,9 @@ def source(program: Program, dtype: str, entry: str = "entry") -> str:
         for a, value in program.outputs
     ]
     return _TEMPLATE.format(
-        title=program.title or program.name,
-        name=program.name,
+        title=_one_line(program.title or program.name),
+        name=_one_line(program.name),
         dtype=dtype,
-        entry=entry,
         accessors="\n".join(
             f'load_{a}, store_{a} = array("{dtype}", {k}, {len(arrays)})'
             for k, a in enumerate(arrays)
@@ -137,7 +133,15 @@ def _names(program: Program) -> dict[Operand, str]:
     """What each value is called in the source: its own name, unless the source needs that one."""
     lines = (*program.prologue, *program.body)
     values = (*program.arrays, *program.scalars, *(line.target for line in lines))
-    return {v: f"{v}_" if v in _RESERVED else v for v in values}
+    names: dict[Operand, str] = {}
+    taken = set(_RESERVED)
+    for value in values:
+        name = f"v_{value}" if value.startswith(_PREFIXES) else value
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[value] = name
+    return names
 
 
 def _used(program: Program) -> set[Operand]:
@@ -155,6 +159,11 @@ def _operand(operand: Operand, dtype: str, names: dict[Operand, str]) -> str:
     if isinstance(operand, str):
         return names[operand]
     return f"{dtype}({operand!r})"
+
+
+def _one_line(text: str) -> str:
+    """Fit for a comment, whatever is in it."""
+    return " ".join(text.split())
 
 
 def _indent(lines: list[str], depth: int) -> str:

@@ -9,12 +9,9 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-DTYPES = {"float32": types.float32, "float64": types.float64}
-
 # Contraction to fused multiply-add is all the freedom the compiler gets: no reordering, and NaN
 # and infinity mean what they mean. Division follows IEEE instead of raising.
-entry = cfunc(types.void(types.int64), cache=True, error_model="numpy", fastmath={"contract"})
-entry_in_memory = cfunc(types.void(types.int64), error_model="numpy", fastmath={"contract"})
+entry = cfunc(types.void(types.int64), error_model="numpy", fastmath={"contract"})
 
 
 def _peek(number: Any) -> Callable[..., Any]:
@@ -65,7 +62,7 @@ def array(dtype: str, slot: int, slots: int) -> tuple[Callable[..., Any], Callab
         slot: which array of the kernel this is.
         slots: how many the kernel has.
     """
-    number = DTYPES[dtype]
+    number: Any = getattr(types, dtype)
 
     def mark(module: Any, instruction: Any) -> Any:
         domain = module.add_metadata([ir.MetaDataString(module, "thalweg")])

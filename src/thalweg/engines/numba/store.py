@@ -1,120 +1,129 @@
-"""The folder where kernels live: their sources, to read, and beside them what numba compiled."""
+"""The folder where kernels live: their sources, to read, and beside them their machine code."""
 
 from __future__ import annotations
 
 import hashlib
-import linecache
 import os
-import shutil
+import re
 import stat
-import sys
 import tempfile
 import warnings
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-import llvmlite
-import numba
 
 from ..._version import __version__
-from . import memory
+from . import native
+
+_DIGEST = 32  # bytes of SHA-256 at the head of a file of machine code
+
+# Settings of numba that change what it compiles.
+_SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 
 
 def folder() -> Path:
-    """Where kernels are kept: $THALWEG_CACHE, else thalweg/ in the user's cache folder."""
+    """Where kernels are kept: $THALWEG_CACHE, else thalweg/ in the user's cache folder.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     if chosen := os.environ.get("THALWEG_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thalweg"
+        return Path(chosen).expanduser().absolute()
+    general = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(general) if general.startswith("/") else Path.home() / ".cache"
+    return home / "thalweg"
 
 
-def load(name: str, on_disk: str, in_memory: str) -> Any:
-    """The compiled entry of a kernel, from the cache where it can be, else compiled now.
+def load(name: str, source: str) -> native.Kernel:
+    """The kernel of a source: its machine code from the folder, else compiled now and kept.
 
     Args:
-        name: the kernel's name, for its file.
-        on_disk: its source, for a kernel that numba may keep.
-        in_memory: the same for one that it may not.
+        name: the kernel's name, for its files.
+        source: what to compile; nothing that is read from the folder is ever run as Python.
 
-    A folder that cannot be used costs one warning and the compilation of every process; a file
-    that another version or a crash left behind is rebuilt. No file's text is ever executed: the
-    source runs from memory, the file is for reading and for numba to find its own.
+    A folder that cannot be used costs one warning and the compilation in every process; a file
+    that a crash left damaged is made anew.
     """
-    home = folder() / f"{name}-{_fingerprint(on_disk)}"
-    trouble = _prepare(home.parent)
+    plain = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")[-60:]
+    stem = f"{plain}-{_fingerprint(source)}"
+    place, trouble = _prepare()
+    code = None if trouble else _read(place / f"{stem}.o")
+    if code is not None:
+        _keep(place / f"{stem}.py", source.encode())
+        return native.link(code)
+    from .build import build  # numba takes long to import, and a kept kernel does without it
+
     if not trouble:
-        try:
-            path = _write(home, on_disk)
-        except OSError as error:
-            trouble = f"{error.strerror}: {home}"
-        else:
-            try:
-                return _execute(on_disk, path)
-            except Exception as error:
-                # A damaged entry must not cost the user a step; what is wrong with the kernel
-                # itself will be raised again by this second attempt.
-                warnings.warn(
-                    f"thalweg rebuilds the kernel in {home}: {type(error).__name__}: {error}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                shutil.rmtree(home, ignore_errors=True)
-                return _execute(on_disk, _write(home, on_disk))
-    _warn_once(trouble)
-    path = Path(f"<thalweg kernel {name}>")
-    linecache.cache[str(path)] = (len(in_memory), None, in_memory.splitlines(True), str(path))
-    return _execute(in_memory, path)
+        trouble = _keep(place / f"{stem}.py", source.encode())
+    kernel, code = build(source, f"<kernel {plain}>" if trouble else str(place / f"{stem}.py"))
+    if code is not None and not trouble:
+        trouble = _keep(place / f"{stem}.o", hashlib.sha256(code).digest() + code)
+    if trouble:
+        _warn_once(trouble)
+    return kernel
 
 
-def _execute(source: str, path: Path) -> Any:
-    # numba finds a kept kernel's globals through its module's name.
-    module = ModuleType(f"thalweg_kernels.{path.parent.name or path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    exec(compile(source, str(path), "exec"), module.__dict__)
-    return module.kernel
-
-
-def _write(home: Path, source: str) -> Path:
-    """The source's file, complete at any moment whoever else is writing it."""
-    path = home / "kernel.py"
-    home.mkdir(mode=0o700, exist_ok=True)
-    # numba looks at the time of change: an equal file must stay untouched.
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") == source:
-        return path
-    handle, draft = tempfile.mkstemp(dir=home, suffix=".py.part")
+def _read(path: Path) -> bytes | None:
+    """The machine code in a file; None if there is none that is whole."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(source)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    return path
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        content, damage = b"", str(error.strerror)
+    else:
+        damage = "damaged"
+    digest, code = content[:_DIGEST], content[_DIGEST:]
+    if hashlib.sha256(code).digest() == digest:
+        return code
+    warnings.warn(f"thalweg compiles {path} anew: {damage}", RuntimeWarning, stacklevel=2)
+    return None
 
 
-def _prepare(place: Path) -> str:
-    """Make the folder private; what is wrong with it, if anything is."""
+def _keep(path: Path, content: bytes) -> str:
+    """Have the file hold this, complete at any moment whoever else writes it; what went wrong."""
+    try:
+        if path.exists() and path.read_bytes() == content:
+            return ""
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        return f"{error.strerror}: {path.parent}"
+    return ""
+
+
+def _prepare() -> tuple[Path, str]:
+    """The folder, made private if it is new; and what is wrong with it, if anything is."""
+    try:
+        place = folder()
+    except RuntimeError as error:
+        return Path(), str(error)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
     except OSError as error:
-        return f"{error.strerror}: {place}"
-    if hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0):
-        return f"{place} belongs to another user"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others may write to {place} (chmod 700 it)"
-    if not os.access(place, os.W_OK):
-        return f"{place} is read-only"
-    return ""
+        return place, f"{error.strerror}: {place}"
+    if hasattr(os, "getuid"):
+        if found.st_uid not in (os.getuid(), 0):
+            return place, f"{place} belongs to another user"
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return place, f"others may write to {place} (chmod 700 it)"
+    return place, ""
 
 
 @cache
 def _fingerprint(source: str) -> str:
-    """Changes with the source and with everything that compiles it."""
-    parts = (source, Path(memory.__file__).read_text(), __version__, numba.__version__,
-             llvmlite.__version__)  # fmt: skip
+    """Changes with the source and with everything that turns it into machine code."""
+    own = [Path(__file__).with_name(f"{name}.py").read_text() for name in ("memory", "build")]
+    settings = [os.environ.get(f"NUMBA_{name}", "") for name in _SETTINGS]
+    tools = [__version__, version("numba"), version("llvmlite"), native.machine()]
+    parts = (source, *own, *settings, *tools)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -11,57 +11,95 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-Entry = Callable[[int], None]
+from .native import Kernel
+
 Team = Callable[[int, int, int, int], None]
 
-_state: dict[str, object] = {}
+
+class _Helpers:
+    """The threads of this process that help; a forked child starts without its parent's.
+
+    Attributes:
+        forked: whether this process is a fork of one that ran Python; OpenMP would wait for ever
+            in it for threads that only the parent has, so such a process runs on its own thread.
+        team: GOMP_parallel of the OpenMP runtime, if torch has loaded one.
+        searched: whether it has been looked for since torch was there.
+        pool: Python's threads, where there is no team.
+    """
+
+    def __init__(self, forked: bool = False) -> None:
+        self.forked, self.searched = forked, False
+        self.team: Team | None = None
+        self.pool: ThreadPoolExecutor | None = None
+        self.lock = threading.Lock()
+
+    def find(self) -> Team | None:
+        """The OpenMP team; None if there is none."""
+        if not self.searched and "torch" in sys.modules:
+            with self.lock:
+                if not self.searched:
+                    self.team = _gomp_parallel()
+                    self.searched = True
+        return self.team
+
+    def executor(self) -> ThreadPoolExecutor:
+        """Python's threads."""
+        with self.lock:
+            if self.pool is None:
+                self.pool = ThreadPoolExecutor(os.cpu_count(), "thalweg")
+            return self.pool
 
 
-def run(function: Entry, address: int, launch: int, threads: int) -> None:
-    """Run `function(launch)`, compiled at `address`, on this many threads and wait for all.
+_helpers = _Helpers()
+
+
+def run(kernel: Kernel, launch: int, threads: int) -> None:
+    """Run a kernel over a launch on this many threads and wait for all of them.
 
     Args:
-        function: the kernel, to be called by a single thread.
-        address: the same kernel's machine code, for the OpenMP runtime.
+        kernel: the compiled kernel.
         launch: the address of the launch's header.
-        threads: how many; a forked child always gets 1, since the parent's threads are not there.
+        threads: how many, the calling one included; a forked child always gets 1.
     """
-    if threads <= 1 or "forked" in _state:
-        function(launch)
-        return
-    team = _state.get("team") or _find_team()
-    if team is not None:
-        team(address, launch, threads, 0)  # type: ignore[operator]
-        return
-    pool = _state.setdefault("pool", ThreadPoolExecutor(os.cpu_count(), "thalweg"))
-    others = [pool.submit(function, launch) for _ in range(threads - 1)]  # type: ignore[attr-defined]
-    function(launch)
-    for other in others:
-        other.result()
+    helpers = _helpers
+    if threads <= 1 or helpers.forked:
+        kernel.call(launch)
+    elif team := helpers.find():
+        team(kernel.address, launch, threads, 0)
+    else:
+        pool = helpers.executor()
+        others = [pool.submit(kernel.call, launch) for _ in range(threads - 1)]
+        try:
+            kernel.call(launch)
+        finally:
+            wait(others)  # they read the caller's memory
 
 
-def _find_team() -> object:
-    """GOMP_parallel of the OpenMP runtime that torch has loaded, if there is one."""
-    if "torch" not in sys.modules or not sys.platform.startswith("linux"):
+def _gomp_parallel() -> Team | None:
+    """GOMP_parallel of the OpenMP runtime in this process, torch's own before any other's."""
+    if not sys.platform.startswith("linux"):
         return None
     maps = Path("/proc/self/maps").read_text().splitlines()
     loaded = {line.split(maxsplit=5)[5] for line in maps if "libgomp" in line}
-    for path in sorted(loaded, key=lambda p: "/torch/" not in p):
-        team = ctypes.CDLL(path).GOMP_parallel
+    for path in sorted(loaded, key=lambda p: ("/torch" not in p, p)):
+        try:
+            team = ctypes.CDLL(path).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
         team.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         team.restype = None
-        _state["team"] = team
         return team
     return None
 
 
 def _forked() -> None:
-    _state.clear()
-    _state["forked"] = True
+    global _helpers
+    _helpers = _Helpers(forked=True)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,53 @@
+"""A kernel's source compiled by numba; whatever imports this pays for importing numba."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba.core import codegen, config
+
+from . import native
+
+
+def build(source: str, file: str) -> tuple[native.Kernel, bytes | None]:
+    """Compile.
+
+    Args:
+        source: a module that defines `kernel`, as `lift.source` writes it.
+        file: where it can be read, for messages.
+
+    Returns:
+        The kernel, and its object code if that can be kept for other processes.
+    """
+    scope: dict[str, Any] = {"__name__": "thalweg_kernel"}
+    exec(compile(source, file, "exec"), scope)
+    compiled = scope["kernel"]
+    module = llvm.parse_assembly(compiled.inspect_llvm())
+    if not native.linkable(_called(module)):
+        # numba knows more libraries than the C library, Intel's vector functions for one.
+        return native.kernel(compiled.address, compiled), None
+    module.get_function(compiled.native_name).name = native.ENTRY
+    code = _target().emit_object(module)
+    return native.link(code), code
+
+
+def _called(module: Any) -> set[str]:
+    """The library functions that the module's code calls, by name or through intrinsics."""
+    free = {"fabs", "fma", "fmuladd", "copysign", "minnum", "maxnum", "select"}  # instructions
+    named = (f.name for f in module.functions if f.is_declaration)
+    plain = {re.sub(r"^llvm\.([a-z]+)\..*", r"\1", name) for name in named}
+    return plain - free
+
+
+def _target() -> Any:
+    """The machine that numba optimized for, which its settings may hold below this one."""
+    settings: Any = config
+    cpu = settings.CPU_NAME or llvm.get_host_cpu_name()
+    features = settings.CPU_FEATURES
+    if features is None:
+        features = codegen.get_host_cpu_features()
+    host = llvm.Target.from_default_triple()
+    reloc = "static" if host.name.startswith("x86") else "default"  # as numba does
+    return host.create_target_machine(cpu=cpu, features=features, opt=3, reloc=reloc, jit=True)
