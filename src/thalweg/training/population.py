@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from ..tasks import Task
 
@@ -31,8 +34,13 @@ class Population:
         self.parameters = [
             torch.stack([p[name].detach() for p in each]).requires_grad_() for name in self.names
         ]
-        rest = [(n, p) for n, p in self.model.named_parameters() if not p.requires_grad]
-        self.fixed = dict(rest) | dict(self.model.named_buffers())
+        # What is not trained is shared, unless the seed decided it.
+        self.fixed = {}
+        self.fixed_dims: dict[str, int | None] = {}
+        for name, values in _not_trained(models).items():
+            alike = all(torch.equal(value, values[0]) for value in values)
+            self.fixed[name] = values[0] if alike else torch.stack(values)
+            self.fixed_dims[name] = None if alike else 0
         if self.lanes == 1:
             # Alone, the model itself is trained, on the stack's own memory: nothing is slower
             # than in a loop written for one run.
@@ -91,15 +99,30 @@ class Population:
         judge: Callable[[Tensor, Tensor], Tensor],
         shared: bool = False,
     ) -> Tensor:
-        def one(own: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-            named = dict(zip(self.names, own, strict=True)) | self.fixed
-            return judge(functional_call(self.model, named, (inputs,)), targets)
+        def one(
+            own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tensor, targets: Tensor
+        ) -> Tensor:
+            named = dict(zip(self.names, own, strict=True)) | fixed
+            with _WeightsFirst():
+                outputs = functional_call(self.model, named, (inputs,))
+            return judge(outputs, targets)
 
         if self.lanes == 1:
             own = [p[0] for p in parameters]
-            return (one(own, x, y) if shared else one(own, x[0], y[0]))[None]
+            return one(own, self.fixed, *((x, y) if shared else (x[0], y[0])))[None]
         data = None if shared else 0
-        return vmap(one, in_dims=(0, data, data), randomness="different")(list(parameters), x, y)
+        lanes = vmap(one, in_dims=(0, self.fixed_dims, data, data), randomness="different")
+        return lanes(list(parameters), self.fixed, x, y)
+
+
+def _not_trained(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:
+    """The frozen parameters and the buffers of every model, by name."""
+    each = [
+        {n: p.detach() for n, p in m.named_parameters() if not p.requires_grad}
+        | dict(m.named_buffers())
+        for m in models
+    ]
+    return {name: [own[name] for own in each] for name in each[0]}
 
 
 def build(task: Task, seed: int) -> nn.Module:
@@ -107,3 +130,29 @@ def build(task: Task, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return task.model()
+
+
+class _WeightsFirst(TorchFunctionMode):
+    """Has linear layers multiply Wxᵀ instead of xWᵀ.
+
+    The gradient of a left factor comes out in the factor's own layout. That of Wᵀ would come
+    transposed, from a slower product when W is small, and be copied before each step.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.linear:
+            func = _linear
+        return func(*args, **(kwargs or {}))
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if input.ndim != 2:
+        return functional.linear(input, weight, bias)
+    outputs = (weight @ input.mT).mT
+    return outputs if bias is None else outputs + bias
