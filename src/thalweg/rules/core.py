@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import math
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, overload
 
 from ..errors import UsageError, unknown
@@ -72,7 +76,14 @@ class Rule:
     before: tuple[Combinator, ...] = ()
 
     def __call__(self, theta: Any, g: Any, *rest: Any, **hyper: Any) -> tuple[Any, ...]:
-        """The new parameter and the new slots; `rest` is the slots in order, then the step t."""
+        """The new parameter and the new slots; `rest` is the slots in order, then the step t.
+
+        Raises:
+            UsageError: a keyword names no hyperparameter of the rule.
+        """
+        for key in hyper:
+            if key not in self.defaults:
+                raise unknown(f"hyperparameter of {self.name}", key, self.defaults)
         hyper = {**self.defaults, **hyper}
         for combinator in self.before:
             theta, g = combinator.formula(theta, g, **{k: hyper[k] for k in combinator.uses})
@@ -84,8 +95,14 @@ class Rule:
         return hash((self.name, self.formula, self.before))
 
     def __reduce__(self) -> Any:
-        # A built-in rule pickles as its name: its decorated function is not importable by name.
-        return (_named, (self.name,)) if _known(self.name) is self else super().__reduce__()
+        # The decorator hides the function from pickle, which finds it by name: so a built-in rule
+        # pickles as its name, another as the place in its module where it stands.
+        if _known(self.name) is self:
+            return _named, (self.name,)
+        home, name = self.formula.__module__, self.formula.__name__
+        if getattr(sys.modules.get(home), name, None) is self:
+            return _standing, (home, name)
+        return super().__reduce__()
 
     @property
     def array_slots(self) -> tuple[str, ...]:
@@ -237,6 +254,8 @@ def _make(
     scalars: tuple[str, ...] = (),
     search: Mapping[str, LogRange] | None = None,
 ) -> Rule:
+    if not inspect.isfunction(formula):
+        raise RuleError(f"@rule makes an optimizer of a function; {formula!r} is none")
     positional = _positional(formula)
     if len(positional) < 3 or positional[-1] != "t":
         raise RuleError(
@@ -256,7 +275,8 @@ def _make(
     missing = [k for k, v in defaults.items() if math.isnan(v)]
     if missing:
         raise RuleError(
-            f"{place(formula)}: hyperparameter {missing[0]!r} needs a number as its default"
+            f"{place(formula, missing[0])}: hyperparameter {missing[0]!r} needs a number as its "
+            "default"
         )
     return Rule(
         name=formula.__name__,
@@ -323,10 +343,21 @@ def registry() -> Mapping[str, Rule]:
     return dict(_REGISTRY)
 
 
-def place(formula: Formula) -> str:
-    """'file:line' of a formula, for messages."""
+def place(formula: Formula, word: str = "def") -> str:
+    """Where a formula's signature says this word, for messages: file, line and the line's text."""
     code = formula.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
+    last = max(code.co_firstlineno, *(line for *_, line in code.co_lines() if line))
+    for line in range(code.co_firstlineno, last + 1):
+        if re.search(rf"\b{word}\b", linecache.getline(code.co_filename, line)):
+            return cite(code.co_filename, line)
+    return cite(code.co_filename, code.co_firstlineno)
+
+
+def cite(file: str, line: int) -> str:
+    """'file:line: `its text`', the text where Python knows it."""
+    linecache.checkcache(file)
+    text = linecache.getline(file, line).strip()
+    return f"{file}:{line}: `{text}`" if text else f"{file}:{line}"
 
 
 def keywords(formula: Formula) -> tuple[str, ...]:
@@ -350,6 +381,10 @@ def _named(name: str) -> Rule:
     return find(name)
 
 
+def _standing(home: str, name: str) -> Any:
+    return getattr(import_module(home), name)
+
+
 def _positional(formula: Formula) -> tuple[str, ...]:
     code = formula.__code__
     if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
@@ -364,7 +399,7 @@ def _defaults(formula: Formula) -> dict[str, float]:
         value = given.get(key, math.nan)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RuleError(
-                f"{place(formula)}: hyperparameter {key}={value!r} must default to a number; "
+                f"{place(formula, key)}: hyperparameter {key}={value!r} must default to a number; "
                 "a variant is a rule of its own, not a flag"
             )
         found[key] = float(value)
