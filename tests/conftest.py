@@ -1,0 +1,39 @@
+"""What every test shares: a kernel cache of the session's own, never the user's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # workers share the folder of the process that started them
+    folder = tempfile.TemporaryDirectory(prefix="thalweg-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["THALWEG_CACHE"] = folder.name
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Everything new is float64."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine make small models crawl."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
