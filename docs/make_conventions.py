@@ -26,7 +26,7 @@ the momentum or outside, another default. Porting a training program asks for th
 from thalweg import rules
 
 rules.find("rmsprop", convention="keras")  # or rules.find("keras:rmsprop")
-rules.conventions("rmsprop")               # all of them, by convention
+rules.conventions("rmsprop")  # all of them, by convention
 ```
 
 `thalweg rules keras:rmsprop` prints one in a terminal, and `thalweg.optim.from_rule` makes its

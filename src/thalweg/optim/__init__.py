@@ -15,9 +15,12 @@ from .classes import (
     RMSprop,
     Rprop,
 )
+from .closures import LookaheadNesterov, RandomSearch
+from .wrappers import EMA, Lookahead
 
 __all__ = [
     "ASGD",
+    "EMA",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -25,9 +28,12 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "Lookahead",
+    "LookaheadNesterov",
     "NAdam",
     "RAdam",
     "RMSprop",
+    "RandomSearch",
     "Rprop",
     "RuleOptimizer",
     "from_rule",
