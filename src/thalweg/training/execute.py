@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from operator import itemgetter
 from statistics import median
 from typing import Literal, get_args
 
@@ -36,7 +37,7 @@ class Execution:
         lanes: how many train together.
         processes: how many processes train at once.
         threads: how many each of them uses.
-        microseconds: per run and step, this way.
+        microseconds: per run and step, this way; None where nothing was measured.
         alone: per run and step, one after the other.
     """
 
@@ -44,8 +45,8 @@ class Execution:
     lanes: int = 1
     processes: int = 1
     threads: int = 1
-    microseconds: float = float("nan")
-    alone: float = float("nan")
+    microseconds: float | None = None
+    alone: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -65,10 +66,12 @@ class Execution:
             "processes": f"runs in {self.processes} processes of one thread each",
             "one by one": f"runs one after the other, {threads}",
         }
-        measured = f"{self.microseconds:.0f} µs per run and step"
-        if self.mode != "one by one":
-            measured += f", {self.alone / self.microseconds:.1f}× as fast as one after the other"
-        return f"{ways[self.mode]}: {measured}"
+        said = ways[self.mode]
+        if self.microseconds and self.alone:
+            said += f": {self.microseconds:.0f} µs per run and step"
+            if self.mode != "one by one":
+                said += f", {self.alone / self.microseconds:.1f}× as fast as one after the other"
+        return said
 
 
 def fitting(task: Task) -> int:
@@ -93,14 +96,15 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     processes = min(cores(), len(runs))
     measured = _measure(task, sample, regime, lanes)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
-    ways = [
-        Execution("lanes" if together > 1 else "one by one", together, 1, threads, taken, alone)
-        for (together, threads), taken in measured.items()
-    ]
+    ways = []
+    for (together, threads), taken in measured.items():
+        mode: Mode = "lanes" if together > 1 else "one by one"
+        ways.append((taken, Execution(mode, together, 1, threads, taken, alone)))
     expected = alone * len(runs) * regime.steps(len(task.train[0])) / 1e6
     if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
-        ways.append(Execution("processes", 1, processes, 1, measured[1, 1] / processes, alone))
-    return min(ways, key=lambda way: way.microseconds)
+        share = measured[1, 1] / processes
+        ways.append((share, Execution("processes", 1, processes, 1, share, alone)))
+    return min(ways, key=itemgetter(0))[1]
 
 
 def _measure(

@@ -1,0 +1,352 @@
+"""How runs are executed: the choice between ways, groups, processes and what befalls them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from thalweg.tasks import Task, find
+from thalweg.training import execute as executing
+from thalweg.training import workers
+from thalweg.training.execute import Execution, choose, execute, grouped, thread_count
+from thalweg.training.runs import RANDOM_SEARCH, Regime, Result, Run, method
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+REGIME = Regime(epochs=1, batch_size=32, evaluations=2)
+Measured = dict[tuple[int, int], float]
+
+
+def runs(count: int = 6) -> list[Run]:
+    names = ("adam", "sgd", "nadam")
+    return [Run(method(names[k % 3]), {"lr": 0.01}, k) for k in range(count)]
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, times: Measured) -> None:
+    monkeypatch.setattr(executing, "_measure", lambda *args: times)
+
+
+# The choice.
+
+
+def test_the_fastest_measured_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = find("wine-mlp")
+    measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 30.0, (6, 1): 40.0})
+    assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 2, 30.0, 90.0)
+    measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 95.0, (6, 1): 97.0})
+    assert choose(task, runs(), REGIME) == Execution("one by one", 1, 1, 2, 90.0, 90.0)
+    measured(monkeypatch, {(1, 2): 9e9, (1, 1): 100.0, (6, 2): 9e9, (6, 1): 40.0})
+    assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 1, 40.0, 100.0)
+
+
+def test_processes_are_taken_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = find("wine-mlp")
+    monkeypatch.setattr(executing, "cores", lambda: 4)
+    slow: Measured = {(1, 2): 9e5, (1, 1): 1e6, (6, 2): 8e5, (6, 1): 8e5}
+    measured(monkeypatch, slow)
+    # 6 runs of 4 steps of 0.9 s are worth starting processes for.
+    assert choose(task, runs(), REGIME) == Execution("processes", 1, 4, 1, 2.5e5, 9e5)
+    measured(monkeypatch, {key: value / 100 for key, value in slow.items()})
+    assert choose(task, runs(), REGIME).mode == "lanes"
+    measured(monkeypatch, slow)
+    monkeypatch.setattr(executing, "cores", lambda: 1)
+    assert choose(task, runs(), REGIME).mode == "lanes"
+
+
+def test_what_cannot_be_sent_is_never_given_to_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executing, "cores", lambda: 4)
+    measured(monkeypatch, {(1, 1): 1e6})
+    local = replace(find("wine-mlp"), model=lambda: nn.Linear(13, 3))
+    assert choose(local, runs(), REGIME).mode == "one by one"
+    assert choose(find("wine-mlp"), runs(), REGIME).mode == "processes"
+
+
+def script(tmp_path: Path, body: str) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(body), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"), [("if __name__ == '__main__':", True), ("if 1:", False)]
+)
+def test_a_script_that_would_race_again_in_every_process_is_kept_from_them(
+    tmp_path: Path, guard: str, expected: bool
+) -> None:
+    done = script(
+        tmp_path,
+        f"""
+        from thalweg.tasks import find
+        from thalweg.training.workers import reachable
+        {guard}
+            print(reachable(find("wine-mlp"), []))
+        """,
+    )
+    assert done.stdout == f"{expected}\n", done.stderr
+
+
+def test_what_was_typed_at_a_prompt_is_kept_from_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = type(sys)("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", prompt)
+    exec("from torch import nn\ndef model(): return nn.Linear(13, 3)", prompt.__dict__)
+    task = find("wine-mlp")
+    assert workers.reachable(task, runs())
+    assert not workers.reachable(replace(task, model=prompt.model), runs())
+
+
+class Branching(nn.Module):
+    """Looks at its values, which a model in lanes cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(13, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.linear(x)
+        return scores if scores.detach().sum() > 0 else 2 * scores
+
+
+class Normed(nn.Sequential):
+    """Keeps running statistics in place, which a model in lanes cannot."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(13, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class Moody(nn.Linear):
+    """Fails in lanes with an error of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(13, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch._C._functorch.is_batchedtensor(x):
+            raise LookupError("no lanes here")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("model", [Branching, Normed, Moody])
+def test_a_model_that_fits_no_lanes_trains_one_by_one(model: Callable[[], nn.Module]) -> None:
+    task = replace(find("wine-mlp"), model=model)
+    regime = Regime(epochs=8, batch_size=32, evaluations=2)
+    way = choose(task, runs(), regime)
+    assert (way.mode, way.lanes) == ("one by one", 1)
+    ((_, results),) = execute(task, grouped(runs(), way), regime, way)
+    assert all(r.validation_loss[-1] < r.validation_loss[0] for r in results)
+
+
+@pytest.mark.parametrize("only", [RANDOM_SEARCH, method("adam")])
+@pytest.mark.parametrize("regime", [Regime(1, 106, evaluations=1), REGIME])
+def test_every_way_is_timed_in_races_of_one_step_too(only: object, regime: Regime) -> None:
+    sample = [Run(only, {"lr": 0.01}, k) for k in range(4)]  # type: ignore[arg-type]
+    times = executing._measure(find("wine-mlp"), sample, regime, lanes=4)
+    assert set(times) == {(1, 1), (4, 1)}
+    assert all(0 < t < 1e9 for t in times.values())
+
+
+def test_measuring_restores_the_number_of_threads() -> None:
+    with thread_count(2):
+        times = executing._measure(find("wine-mlp"), runs(), REGIME, lanes=2)
+        assert torch.get_num_threads() == 2
+    assert set(times) == {(1, 1), (1, 2), (2, 1), (2, 2)}
+
+
+def test_a_way_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="mode='teleport' is none of"):
+        Execution("teleport")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lanes=0 must be a whole number"):
+        Execution("lanes", 0)
+
+
+def test_a_way_is_described_with_what_was_measured() -> None:
+    lanes = str(Execution("lanes", 90, 1, 2, 50.0, 400.0))
+    assert lanes == (
+        "up to 90 runs together as lanes of one stacked model, 2 threads: 50 µs per run and step, "
+        "8.0× as fast as one after the other"
+    )
+    alone = str(Execution("one by one", 1, 1, 1, 50.0, 50.0))
+    assert alone == "runs one after the other, 1 thread: 50 µs per run and step"
+
+
+# Groups.
+
+
+def test_groups_hold_every_run_once_and_keep_random_search_apart() -> None:
+    mixed = [Run(RANDOM_SEARCH, {"lr": 0.1}, s) for s in range(3)] + runs(9)
+    groups = grouped(mixed, Execution("lanes", 4))
+    assert [len(g) for g in groups] == [4, 4, 1, 3]
+    assert [run for g in groups for run in g] == mixed[3:] + mixed[:3]
+    for group in groups:
+        assert len({run.method is RANDOM_SEARCH for run in group}) == 1
+
+
+def test_progress_counts_every_step_of_every_run() -> None:
+    task, way, steps = find("wine-mlp"), Execution("lanes", 4), []
+    list(execute(task, grouped(runs(6), way), REGIME, way, progress=steps.append))
+    assert sum(steps) == 6 * REGIME.steps(len(task.train[0]))
+
+
+# Processes.
+
+
+def everything(task: Task, way: Execution, given: list[Run]) -> dict[int, Result]:
+    groups = [given[k : k + 2] for k in range(0, len(given), 2)]
+    found = {}
+    for group, results in execute(task, groups, REGIME, way, test=True):
+        found.update({run.seed: result for run, result in zip(group, results, strict=True)})
+    return found
+
+
+def test_processes_leave_the_records_that_one_by_one_leaves() -> None:
+    task, steps = find("wine-mlp"), []
+    apart = everything(task, Execution("processes", 1, 2), runs(6))
+    one_by_one = everything(task, Execution("one by one"), runs(6))
+    assert {k: repr(r) for k, r in sorted(apart.items())} == {
+        k: repr(r) for k, r in sorted(one_by_one.items())
+    }
+    groups = [runs(4)[:2], runs(4)[2:]]
+    list(execute(task, groups, REGIME, Execution("processes", 1, 2), progress=steps.append))
+    assert steps == [2 * 4, 2 * 4]
+
+
+def test_a_rule_from_a_file_reaches_the_processes(tmp_path: Path) -> None:
+    file = tmp_path / "my_rule.py"
+    file.write_text(
+        "import thalweg as tw\n@tw.rule\ndef mine(theta, g, t, *, lr=0.1):\n"
+        "    return theta - lr * g\n",
+        encoding="utf-8",
+    )
+    from thalweg.cli.load import load_rule
+
+    rule = load_rule(f"{file}:mine")
+    given = [Run(rule, {"lr": 0.1}, seed) for seed in range(4)]
+    task = find("wine-mlp")
+    assert workers.reachable(task, given)
+    found = everything(task, Execution("processes", 1, 2), given)
+    plain = everything(
+        task, Execution("one by one"), [replace(r, method=method("sgd")) for r in given]
+    )
+    for seed in range(4):
+        assert found[seed].validation_loss == pytest.approx(plain[seed].validation_loss, rel=1e-5)
+
+
+def test_a_dead_worker_costs_speed_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module that another process can import.
+    (tmp_path / "deadly.py").write_text(
+        "import os, multiprocessing\nfrom torch import nn\n"
+        "def model():\n"
+        "    if multiprocessing.parent_process() is not None:\n"
+        "        os._exit(3)\n"
+        "    return nn.Linear(13, 3)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    task = replace(find("wine-mlp"), model=importlib.import_module("deadly").model)
+    with pytest.warns(RuntimeWarning, match="a worker process ended early"):
+        found = everything(task, Execution("processes", 1, 2), runs(6))
+    assert sorted(found) == list(range(6))
+    assert torch.get_num_threads() == 1
+
+
+def test_leaving_early_ends_the_processes() -> None:
+    import multiprocessing
+
+    generator = execute(
+        find("wine-mlp"), [[r] for r in runs(6)], REGIME, Execution("processes", 1, 2)
+    )
+    next(generator)
+    children = multiprocessing.active_children()
+    assert len(children) == 2
+    generator.close()
+    assert not any(child.is_alive() for child in children)
+
+
+ENDLESS = """
+    import sys
+    from thalweg.tasks import find
+    from thalweg.training.execute import Execution, execute
+    from thalweg.training.runs import Regime, Run, method
+
+    if __name__ == "__main__":
+        runs = [[Run(method("sgd"), {"lr": 0.1}, seed)] for seed in range(4)]
+        way, regime = Execution("processes", 1, 2), Regime(100_000, 1, evaluations=1)
+        print("ready", flush=True)
+        list(execute(find("wine-mlp"), runs, regime, way))
+"""
+
+
+def children_of(process: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text()
+        except OSError:
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == process:
+            found.append(int(folder.name))
+    return found
+
+
+def running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def within(seconds: float, true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_their_parent_however_it_ends(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    path = tmp_path / "endless.py"
+    path.write_text(textwrap.dedent(ENDLESS), encoding="utf-8")
+    parent = subprocess.Popen(
+        [sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        # Two workers and Python's own resource tracker.
+        assert within(60, lambda: len(children_of(parent.pid)) >= 3)
+        time.sleep(1.0 if how is signal.SIGINT else 0.2)
+        family = children_of(parent.pid)
+        if how is signal.SIGINT:
+            os.killpg(parent.pid, how)  # as a terminal does on Ctrl-C: all of them
+        else:
+            parent.send_signal(how)
+        _, said = parent.communicate(timeout=60)
+        assert within(60, lambda: not any(map(running, family)))
+        if how is signal.SIGINT:
+            assert said.count("KeyboardInterrupt") == 1  # the parent's; the workers are silent
+    finally:
+        for process in (parent.pid, *children_of(parent.pid)):
+            if running(process):
+                os.kill(process, signal.SIGKILL)
+        parent.wait()
