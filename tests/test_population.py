@@ -94,3 +94,12 @@ def test_gradients_of_linear_layers_come_in_the_layout_of_the_weights() -> None:
     population = Population(classifying(MODELS["layers"], x[0], y[0]), range(LANES))
     _, gradients = population.gradients(x, y)
     assert all(g.is_contiguous() for g in gradients)
+
+
+def test_lanes_that_are_evaluated_in_several_parts_come_out_in_their_order() -> None:
+    x, y = torch.randn(BATCH, WIDTH), torch.randint(CLASSES, (BATCH,))
+    task = classifying(MODELS["layers"], x, y)
+    seeds = range(70)
+    found = Population(task, seeds).evaluate((x, y))[0]
+    alone = torch.stack([Population(task, [seed]).evaluate((x, y))[0][0] for seed in seeds])
+    torch.testing.assert_close(found, alone, **CLOSE)

@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..tasks import Task
 
+_EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
+
 
 class Population:
     """Models of one architecture, one per lane, each initialised from its own seed.
@@ -64,7 +66,8 @@ class Population:
             loss = self.task.loss(self.model(x[0]), y[0])
             gradients = torch.autograd.grad(loss, self.own)
             return loss.detach()[None], [g[None] for g in gradients]
-        losses = self._over_lanes(self.parameters, x, y, self.task.loss)
+        with _WeightsFirst():
+            losses = self._over_lanes(self.parameters, x, y, self.task.loss)
         # A lane's loss depends on its own parameters alone: the gradient of the sum is the
         # gradients of all.
         gradients = torch.autograd.grad(losses.sum(), self.parameters)
@@ -103,15 +106,15 @@ class Population:
             own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tensor, targets: Tensor
         ) -> Tensor:
             named = dict(zip(self.names, own, strict=True)) | fixed
-            with _WeightsFirst():
-                outputs = functional_call(self.model, named, (inputs,))
-            return judge(outputs, targets)
+            return judge(functional_call(self.model, named, (inputs,)), targets)
 
         if self.lanes == 1:
             own = [p[0] for p in parameters]
             return one(own, self.fixed, *((x, y) if shared else (x[0], y[0])))[None]
-        data = None if shared else 0
-        lanes = vmap(one, in_dims=(0, self.fixed_dims, data, data), randomness="different")
+        data, together = (None, _EVALUATED) if shared else (0, None)
+        lanes = vmap(
+            one, (0, self.fixed_dims, data, data), randomness="different", chunk_size=together
+        )
         return lanes(list(parameters), self.fixed, x, y)
 
 
