@@ -256,6 +256,39 @@ def test_parameter_data_replaced_is_noticed(case: Case, engine: str) -> None:
     train(theirs, mine, Gradients(), before=replace)
 
 
+@every_engine
+def test_a_parameter_that_shrinks_in_its_memory(engine: str) -> None:
+    """The address stays, the elements behind the new end belong to somebody else."""
+    memory = torch.ones(1000)
+    p = torch.nn.Parameter(memory)
+    p.data = memory
+    mine = ours.SGD([p], lr=1.0, engine=engine)
+    p.grad = torch.ones(1000)
+    mine.step()
+    p.grad = None
+    p.data = memory[:400]
+    p.grad = torch.ones(400)
+    assert p.data_ptr() == memory.data_ptr()
+    mine.step()
+    assert torch.equal(memory[:400], torch.full((400,), -1.0))
+    assert torch.equal(memory[400:], torch.zeros(600))
+
+
+@every_engine
+def test_a_parameter_transposed_in_its_memory(engine: str) -> None:
+    p = torch.nn.Parameter(torch.zeros(2, 3))
+    mine = ours.SGD([p], lr=1.0, engine=engine)
+    for _ in range(2):
+        p.grad = None
+        (p * torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])).sum().backward()
+        mine.step()
+    p.grad = None
+    p.data = p.data.t()
+    (p * torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).sum().backward()
+    mine.step()
+    assert p.tolist() == [[-3.0, -10.0], [-7.0, -14.0], [-11.0, -18.0]]
+
+
 def _forget(optimizer: torch.optim.Optimizer, p: Tensor) -> None:
     """Let go of a parameter's state, whose shape no longer fits."""
     p.grad = None

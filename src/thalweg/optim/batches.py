@@ -20,7 +20,8 @@ Hyper = Mapping[str, float]
 
 # Asked of every tensor at every step, so each is a C function to be mapped.
 gradient_of = attrgetter("grad")
-_pointer, _contiguous, _nbytes = Tensor.data_ptr, Tensor.is_contiguous, attrgetter("nbytes")
+_pointer, _contiguous, _negated = Tensor.data_ptr, Tensor.is_contiguous, Tensor.is_neg
+_nbytes = attrgetter("nbytes")
 
 _END = object()  # so that a list that became shorter differs too
 
@@ -118,7 +119,9 @@ class Compiled:
         if list(map(_pointer, self.parameters)) != self.addresses or not self._state_holds():
             return None
         # A gradient of one element may be contiguous and yet be marked as to be negated.
-        if not all(map(_contiguous, gradients)) or any(gradients[k].is_neg() for k in self.single):
+        if not all(map(_contiguous, gradients)) or any(
+            map(_negated, map(gradients.__getitem__, self.single))
+        ):
             if not all(map(_contiguous, self.parameters)):
                 return None
             gradients = [g.detach().resolve_neg().contiguous() for g in gradients]

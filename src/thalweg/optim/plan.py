@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, repeat
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ class Plan:
             return False
         if len(state) != len(self.states) or not all(map(is_, state.values(), self.states)):
             return False
-        if not all(g is None for g in map(gradient_of, self.idle)):
+        if not all(map(is_, map(gradient_of, self.idle), repeat(None))):
             return False
         for index, (known, group) in enumerate(zip(self.groups, groups, strict=True)):
             parameters = group["params"]
@@ -225,8 +225,11 @@ def _number(value: Any) -> Tensor:
 
     One that was loaded has the precision that torch has cast it to.
     """
-    dtype = getattr(value, "dtype", None)
-    if dtype not in (torch.float32, torch.float64):
+    if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.float64):
+        dtype = value.dtype
+        if value.dim() == 0 and value.device.type == "cpu" and not value.requires_grad:
+            return value
+    else:
         wide = torch.get_default_dtype() == torch.float64
         dtype = torch.float64 if wide else torch.float32
     return torch.as_tensor(value, dtype=dtype, device="cpu").detach().reshape(())
