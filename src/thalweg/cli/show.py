@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
@@ -40,9 +40,8 @@ class Progress:
             TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(24),
             TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
             transient=True,
             expand=True,
@@ -92,11 +91,11 @@ def table(document: Mapping[str, Any]) -> str:
         document: of the schema `thalweg.race/1`.
     """
     metric = document["setting"]["metric"]["name"]
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     found.add_column("rank", no_wrap=True)
     found.add_column("optimizer", no_wrap=True)
-    for heading in ("learning rate", "good range", f"validation {metric}", f"test {metric}",
-                    "steps to target", "diverged", "ms/step"):  # fmt: skip
+    for heading in ("learning\nrate", "good\ndecades", f"validation\n{metric}", f"test\n{metric}",
+                    "steps to\ntarget", "diverged", " ms per\nstep"):  # fmt: skip
         found.add_column(heading, justify="right")
     decimals = {key: _decimals(document, key) for key in ("validation", "test")}
     for entry in document["optimizers"]:
@@ -110,6 +109,10 @@ def table(document: Mapping[str, Any]) -> str:
     console.print(document["verdict"]["sentence"], markup=False, highlight=False)
     if document["verdict"]["code"]:
         console.print(f"\n    {document['verdict']['code']}\n", markup=False, highlight=False)
+    seeds = document["setting"]["seeds"]
+    over = f"± is half the 95 % interval over {seeds} seeds; " if seeds > 1 else ""
+    console.print(f"{over}good decades: the range of learning rates about as good as the best",
+                  markup=False, highlight=False)  # fmt: skip
     runs, seconds = document["runs"], write.duration(document["seconds"])
     console.print(f"{runs:,} runs in {seconds}; {document['setting']['executor']}",
                   markup=False, highlight=False)  # fmt: skip
@@ -126,8 +129,8 @@ def _row(
     return [
         f"{entry['rank']:>3}{'=' if tied else ''}",
         entry["name"],
-        f"{entry['learning_rate']:g}{' (edge)' if entry['edge'] else ''}",
-        f"{entry['good_range']['decades']:.1f} decades",
+        f"{entry['learning_rate']:g}{' edge' if entry['edge'] else ''}",
+        f"{entry['good_range']['decades']:.1f}",
         *(_plus_minus(entry[key], decimals[key]) for key in ("validation", "test")),
         "never" if steps is None else f"{steps:g}",
         f"{100 * entry['diverged']:.0f} %",
@@ -143,4 +146,4 @@ def _decimals(document: Mapping[str, Any], key: str) -> int:
 
 def _plus_minus(interval: Mapping[str, float], decimals: int) -> str:
     half = (interval["high"] - interval["low"]) / 2
-    return f"{write.fixed(interval['mean'], decimals)} ± {write.fixed(half, decimals)}"
+    return f" {write.fixed(interval['mean'], decimals)} ± {write.fixed(half, decimals)}"
