@@ -17,8 +17,8 @@ def local(x: Any) -> Any:
 
     A part that is a sum of its own with the other ranks' is none: such a DTensor stays as it is.
     """
-    tensors = sys.modules.get("torch.distributed.tensor")  # a slow import, which a DTensor needs
-    if tensors is None or not isinstance(x, tensors.DTensor):
+    module = sys.modules.get("torch.distributed.tensor")  # slow to import, and there if needed
+    if not isinstance(x, getattr(module, "DTensor", ())):
         return x
     if any(place.is_partial() for place in x.placements):
         return x

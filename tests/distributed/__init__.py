@@ -1,0 +1,1 @@
+"""What the distributed tests run on every rank, and the processes that are the ranks."""
