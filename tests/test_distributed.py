@@ -72,7 +72,7 @@ def test_accumulated_and_clipped_gradients(pool: Pool, case: str) -> None:
 
 
 @SOME
-def test_shards_whose_memory_is_replaced(pool: Pool, case: str) -> None:
+def test_shards_and_states_that_are_replaced(pool: Pool, case: str) -> None:
     pool.run(2, jobs.moved, case)
 
 
