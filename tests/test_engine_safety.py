@@ -9,11 +9,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from oracles import Compiled, assert_agree, formula, problem
+from thalweg.engines.numba import native, threads
 from thalweg.rules import find
 
 LIMIT = 150  # seconds, many times what any of these needs: a hang is what it catches
@@ -24,7 +27,9 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **changes}
+    inherited = [p for p in [os.environ.get("PYTHONPATH")] if p]
+    paths = [str(Path(__file__).parent), *inherited]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
 
 
 def run(code: str, **changes: str) -> str:
@@ -106,21 +111,19 @@ def test_a_fork_while_another_thread_compiles(tmp_path: Path) -> None:
     run(
         """
         import time
-        from thalweg.engines import numba as engine
-        busy = threading.Event()
-        load = engine.store.load
-        def slow(*args):
-            busy.set()
-            time.sleep(0.3)
-            return load(*args)
-        engine.store.load = slow
-        other = threading.Thread(target=check, args=("radam",))
+        started = threading.Event()
+        def compile_many():
+            started.set()
+            for name in ("radam", "adamax", "nadam", "adadelta"):
+                check(name)
+        other = threading.Thread(target=compile_many)
         other.start()
-        busy.wait()
-        in_fork(lambda: check("radam"))
-        in_fork(lambda: check("rmsprop"))
+        started.wait()
+        for name in ("radam", "rmsprop", "lion", "asgd"):
+            time.sleep(0.2)
+            in_fork(lambda: check(name))
         other.join()
-        check("radam")
+        check("rmsprop")
         """,
         THALWEG_CACHE=str(tmp_path),
     )
@@ -188,8 +191,6 @@ def test_the_team_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where torch has no OpenMP runtime of this kind, a step does not search the process again."""
     import torch  # noqa: F401
 
-    from thalweg.engines.numba import threads
-
     searches: list[int] = []
     monkeypatch.setattr(threads, "_helpers", threads._Helpers())
     monkeypatch.setattr(threads, "_gomp_parallel", lambda: searches.append(1))
@@ -204,6 +205,23 @@ def test_the_team_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads._helpers.pool is pool
     pool.shutdown()
     assert_agree(compiled.result(), formula(find("sgd"), theta, [g] * 4, {}), 1e-14)
+
+
+def test_no_helper_outlives_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper still at work would read and write memory that the caller may give back."""
+    ended: list[str] = []
+
+    def slow(_: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.1)
+        ended.append(threading.current_thread().name)
+
+    alone = threads._Helpers()
+    alone.searched = True
+    monkeypatch.setattr(threads, "_helpers", alone)
+    threads.run(native.Kernel(0, None, slow), 0, 3)
+    assert len(ended) == 3
+    alone.executor().shutdown()
 
 
 # ----------------------------------------------------------- without numba

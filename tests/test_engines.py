@@ -30,7 +30,7 @@ from oracles import (
 from thalweg.engines import eager, tables
 from thalweg.engines.numba import kernel, lift, source, store
 from thalweg.engines.tables import CHUNK, cut
-from thalweg.rules import Rule, find, registry, rule
+from thalweg.rules import Rule, find, maximize, registry, rule
 from thalweg.tape import trace
 
 NAMES = [r.name for r in EVERY_RULE]
@@ -243,7 +243,10 @@ def test_every_kernel_vectorizes(form: Rule, dtype: str) -> None:
     scope: dict[str, Any] = {}
     exec(source(program, dtype), scope)
     number = {"float32": "float", "float64": "double"}[dtype]
-    found = re.findall(rf"store <(\d+) x {number}>", scope["kernel"].inspect_llvm())
+    text = scope["kernel"].inspect_llvm()
+    assert "memcheck" not in text, "the arrays are known not to overlap"
+    assert "atomicrmw add" in text, "no two threads may claim the same chunk"
+    found = re.findall(rf"store <(\d+) x {number}>", text)
     packed = [int(width) for width in found]
     assert packed
     assert packed.count(max(packed)) >= len(program.outputs)
@@ -257,6 +260,24 @@ def test_engines_know_no_optimizer() -> None:
     assert not {
         (path.name, name) for path, known in words.items() for name in known & {*registry()}
     }
+
+
+def test_any_name_and_title_make_a_kernel() -> None:
+    strange = maximize(find("sgd"), name='in\n"""two lines\\N', title='\\x and\r\n"""')
+    theta, gradients = problem("float64")
+    compiled = Compiled(strange, "float64", [theta], [{}], [0])
+    compiled.step(gradients[:1])
+    assert_agree(compiled.result(), formula(strange, theta, gradients[:1], {}), 1e-15)
+
+
+def test_no_chunk_is_stepped_twice_or_never() -> None:
+    """Eight threads scramble for chunks of a single element."""
+    theta, g = np.zeros(100_000), np.ones(100_000)
+    compiled = Compiled(find("sgd"), "float64", [theta], [{"lr": 1.0}], [0])
+    compiled.launch.chunks = cut(*(np.array([n]) for n in (0, 0, len(g), 0)), size=1)
+    for _ in range(20):
+        compiled.step([g], threads=8)
+    assert set(compiled.pieces[0].theta) == {-20.0}
 
 
 def test_equal_programs_share_a_kernel() -> None:
@@ -310,7 +331,7 @@ def test_every_operation_of_the_vocabulary_compiles() -> None:
         b = ops.sin(g) * ops.cos(theta) + ops.tanh(g * lr)
         c = ops.maximum(g, ops.minimum(theta, 0.5)) + ops.clamp(g, -0.3, 0.3) + ops.sign(g)
         d = ops.where((g >= 0) & (theta <= 1) | (g == theta), abs(g) ** 1.5, 2**theta)
-        e = ops.where(g != theta, +(g**2), g**3 - theta**4) + ops.where(t > 2, lr, -lr)
+        e = ops.where(g != theta, +(g**2) + g**3 - theta**4, 0.0) + ops.where(t > 2, lr, -lr)
         f = ops.where((g > 0) == (theta > 0), 1 / (2 + g * g), theta ** (2 * lr / lr))
         return theta - lr * g, a, b, c, d, e, f
 
