@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 __all__ = [
-    "abs", "clamp", "cos", "exp", "log", "maximum", "minimum", "pi", "sign", "sin", "sqrt", "tanh",
-    "where",
+    "abs", "clamp", "cos", "count", "dimensions", "dot", "exp", "log", "maximum", "minimum", "norm",
+    "peak", "pi", "sign", "sin", "sqrt", "tanh", "total", "where",
 ]  # fmt: skip
 
 pi = math.pi
@@ -79,6 +79,65 @@ def clamp(x: Any, low: Any, high: Any) -> Any:
 def where(condition: Any, x: Any, y: Any) -> Any:
     """x where the condition holds, y elsewhere: the only choice a rule may make."""
     return _apply("where", condition, x, y)
+
+
+def total(x: Any, over: str = "tensor") -> Any:
+    """The sum of all elements: of the whole tensor, or of each channel.
+
+    A channel is what shares the first index, an output of a layer; a vector is one channel.
+
+    Args:
+        x: one number per element.
+        over: "tensor" or "channel".
+    """
+    return _reduce("channel_total" if over == "channel" else "total", x)
+
+
+def dot(x: Any, y: Any, over: str = "tensor") -> Any:
+    """The inner product of two arrays, over the whole tensor or each channel."""
+    return total(x * y, over)
+
+
+def norm(x: Any, over: str = "tensor") -> Any:
+    """The Euclidean norm, of the whole tensor or of each channel."""
+    return sqrt(total(x * x, over))
+
+
+def peak(x: Any) -> Any:
+    """The largest of a tensor's numbers per channel."""
+    return _reduce("peak", x)
+
+
+def count(x: Any, over: str = "tensor") -> Any:
+    """How many elements the tensor, or each of its channels, has."""
+    return _reduce("channel_count" if over == "channel" else "count", x)
+
+
+def dimensions(x: Any) -> Any:
+    """How many indices the tensor has: 2 for a matrix, 1 for a vector, 0 for a number."""
+    return _reduce("dimensions", x)
+
+
+def _reduce(name: str, x: Any) -> Any:
+    if hasattr(type(x), "__thalweg_op__"):
+        return x.__thalweg_op__(name, (x,))
+    shape = getattr(x, "shape", ())
+    if name in _SIZES:
+        return _SIZES[name](shape)
+    if not shape:
+        return x
+    if name == "peak":
+        return x.max()
+    if name == "total" or len(shape) == 1:
+        return x.sum()
+    return x.sum(tuple(range(1, len(shape))), keepdims=True)
+
+
+_SIZES: dict[str, Callable[[tuple[int, ...]], float]] = {
+    "count": lambda shape: float(math.prod(shape)),
+    "channel_count": lambda shape: float(math.prod(shape[1:] if len(shape) > 1 else shape)),
+    "dimensions": lambda shape: float(len(shape)),
+}
 
 
 def _apply(name: str, *args: Any) -> Any:

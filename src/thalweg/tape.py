@@ -1,5 +1,9 @@
 """A rule run on symbols: a straight-line program over arrays, and one over scalars before it.
 
+Values have a level: one per row of scalars, per tensor, per channel, or per element. A reduction
+(`total`, `peak`) takes a value down a level and splits the program: what it sums must be known for
+all elements before anything that uses it. Its *stage* counts the reductions that lie before it.
+
 Whatever depends on hyperparameters and the step number alone (`1 - beta1**t`) lands in the
 *prologue*, which an engine evaluates in float64 once per row of its table: per parameter group,
 or per lane of a race. What touches the parameter lands in the *body*, once per element. The
@@ -9,7 +13,7 @@ program holds no value of any hyperparameter, so nothing recompiles when one cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +21,11 @@ from typing import Any, NamedTuple
 from .rules.core import Rule, RuleError, cite, place
 
 Operand = str | float
+
+ROW, TENSOR, CHANNEL, ELEMENT = range(4)
+
+REDUCTIONS = {"total": TENSOR, "channel_total": CHANNEL, "peak": TENSOR}
+SIZES = {"count": TENSOR, "channel_count": TENSOR, "dimensions": TENSOR}
 
 
 class Instruction(NamedTuple):
@@ -37,8 +46,13 @@ class Program:
         arrays: the inputs with one number per element: theta, g and the array slots.
         scalars: the inputs with one number per row: hyperparameters, scalar slots, t.
         prologue: instructions over scalars alone, in float64.
-        constants: the scalars that the body reads.
-        flags: the constants that are conditions.
+        middle: instructions over values per tensor or channel, reductions among them, in float64;
+            empty for rules that step every element by itself.
+        levels: the level of every value of the middle.
+        stages: for every value of middle and body, how many sums lie one behind the other before
+            it, so how many passes over the elements; 0 where it is not named.
+        constants: the scalars and values of the middle that the body reads.
+        flags: the values that are conditions.
         body: instructions over arrays and constants.
         outputs: (array, value to store into it); arrays that stay as they are do not appear.
         updates: (scalar slot, its next value).
@@ -49,6 +63,9 @@ class Program:
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
     prologue: tuple[Instruction, ...]
+    middle: tuple[Instruction, ...]
+    levels: Mapping[str, int]
+    stages: Mapping[str, int]
     constants: tuple[str, ...]
     flags: frozenset[str]
     body: tuple[Instruction, ...]
@@ -62,10 +79,23 @@ class Program:
         return tuple(a for a in self.arrays if a in used)
 
     @cached_property
+    def reductions(self) -> tuple[Instruction, ...]:
+        """The sums and maxima that must be known before the step can be taken."""
+        return tuple(line for line in self.middle if line.operation in REDUCTIONS)
+
+    @cached_property
+    def by_channel(self) -> bool:
+        """Whether anything is summed per channel."""
+        return any(line.operation == "channel_total" for line in self.middle)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @cached_property
     def key(self) -> str:
         """A digest of the computation: programs with equal keys compute the same."""
-        parts = (self.arrays, self.scalars, self.prologue, self.constants, sorted(self.flags),
-                 self.body, self.outputs, self.updates)  # fmt: skip
+        parts = (self.arrays, self.scalars, self.prologue, self.middle, self.constants,
+                 sorted(self.flags), self.body, self.outputs, self.updates)  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -90,8 +120,8 @@ def trace(rule: Rule) -> Program:
             "rename the slot or hyperparameter"
         )
     tape = _Tape((*arrays, *scalars))
-    symbols = {name: Symbol(tape, name, True) for name in arrays}
-    symbols |= {name: Symbol(tape, name, False) for name in scalars}
+    symbols = {name: Symbol(tape, name, ELEMENT) for name in arrays}
+    symbols |= {name: Symbol(tape, name, ROW) for name in scalars}
     rest = [symbols[name] for name in (*rule.slots, "t")]
     try:
         result = rule(
@@ -105,11 +135,15 @@ def trace(rule: Rule) -> Program:
 class Symbol:
     """A value of the program while it is being written down."""
 
-    __slots__ = ("is_array", "is_flag", "name", "tape")
+    __slots__ = ("is_flag", "level", "name", "stage", "tape")
     __array_ufunc__ = None  # NumPy must refuse, so that the tape can say what to use instead
 
-    def __init__(self, tape: _Tape, name: str, is_array: bool, is_flag: bool = False) -> None:
-        self.tape, self.name, self.is_array, self.is_flag = tape, name, is_array, is_flag
+    def __init__(
+        self, tape: _Tape, name: str, level: int, is_flag: bool = False, stage: int = 0
+    ) -> None:
+        self.tape, self.name, self.level, self.is_flag, self.stage = (
+            tape, name, level, is_flag, stage,
+        )  # fmt: skip
 
     def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> Symbol:
         return self.tape.apply(name, args)
@@ -168,7 +202,7 @@ class _Tape:
     def __init__(self, taken: tuple[str, ...]) -> None:
         self.taken = frozenset(taken)
         self.seen: dict[str, Symbol] = {}
-        self.lines: dict[str, tuple[bool, Instruction]] = {}
+        self.lines: dict[str, tuple[Symbol, Instruction]] = {}
 
     def apply(self, name: str, args: tuple[Any, ...]) -> Symbol:
         """The value of an operation, simplified where that holds for every value."""
@@ -177,22 +211,37 @@ class _Tape:
             # One reciprocal per row instead of a division per element.
             one_over = self.apply("div", (1.0, args[1])) if _symbol(args[1]) else 1.0 / args[1]
             return self.apply("mul", (args[0], one_over))
-        if name == "pow" and _is_array(args[0]) and not _symbol(args[1]) and args[1] in (2, 3, 4):
+        if (
+            name == "pow"
+            and _level(args[0]) > ROW
+            and not _symbol(args[1])
+            and args[1] in (2, 3, 4)
+        ):
             return _power(args[0], int(args[1]))
-        return self.write(name, tuple(_operand(a) for a in args), any(map(_is_array, args)),
+        level = max(map(_level, args))
+        stage = max((a.stage for a in args if isinstance(a, Symbol)), default=0)
+        if name in REDUCTIONS:
+            wanted = CHANNEL if name == "peak" else ELEMENT
+            if level != wanted:
+                raise RuleError(_NOT_REDUCIBLE[name])
+            # Only a sum over elements needs another pass over them.
+            level, stage = REDUCTIONS[name], stage + (wanted == ELEMENT)
+        elif name in SIZES:
+            level = SIZES[name]
+        return self.write(name, tuple(_operand(a) for a in args), level, stage,
                           _is_flag(name, args))  # fmt: skip
 
     def write(
-        self, name: str, operands: tuple[Operand, ...], is_array: bool, is_flag: bool
+        self, name: str, operands: tuple[Operand, ...], level: int, stage: int, is_flag: bool
     ) -> Symbol:
         """The symbol of an instruction, old or new."""
         key = repr((name, operands))  # in which 0.0 and -0.0 differ
         if key not in self.seen:
-            target = f"{'x' if is_array else 's'}{len(self.seen)}"
+            target = f"{_LETTERS[level]}{len(self.seen)}"
             while target in self.taken:
                 target += "_"
-            self.lines[target] = (is_array, Instruction(target, name, operands))
-            self.seen[key] = Symbol(self, target, is_array, is_flag)
+            self.seen[key] = Symbol(self, target, level, is_flag, stage)
+            self.lines[target] = (self.seen[key], Instruction(target, name, operands))
         return self.seen[key]
 
     def program(
@@ -205,29 +254,45 @@ class _Tape:
         for target, (_, line) in reversed(self.lines.items()):
             if target in needed:
                 needed.update(line.operands)
-        kept = {t: (a, line) for t, (a, line) in self.lines.items() if t in needed}
-        body = tuple(line for is_array, line in kept.values() if is_array)
-        prologue = tuple(line for is_array, line in kept.values() if not is_array)
-        known = {*scalars, *(line.target for line in prologue)}
+        kept = [(symbol, line) for t, (symbol, line) in self.lines.items() if t in needed]
+        body = tuple(line for symbol, line in kept if symbol.level == ELEMENT)
+        prologue = tuple(line for symbol, line in kept if symbol.level == ROW)
+        middle = [(symbol, line) for symbol, line in kept if symbol.level in (TENSOR, CHANNEL)]
+        known = {*scalars, *(line.target for line in prologue), *(s.name for s, _ in middle)}
         read = (o for line in body for o in line.operands)
         constants = dict.fromkeys(o for o in (*read, *outputs.values()) if o in known)
-        flags = {s.name for s in self.seen.values() if s.is_flag and s.name in constants}
         return Program(
             name=rule.name,
             title=rule.title,
             arrays=arrays,
             scalars=scalars,
             prologue=prologue,
+            middle=tuple(line for _, line in middle),
+            levels={symbol.name: symbol.level for symbol, _ in middle},
+            stages={symbol.name: symbol.stage for symbol, _ in kept if symbol.stage},
             constants=tuple(str(c) for c in constants),
-            flags=frozenset(flags),
+            flags=frozenset(symbol.name for symbol, _ in kept if symbol.is_flag),
             body=body,
             outputs=tuple((s, v) for s, v in outputs.items() if s != v),
             updates=tuple(updates.items()),
         )
 
 
+_LETTERS = {ROW: "s", TENSOR: "n", CHANNEL: "k", ELEMENT: "x"}
+
+_NOT_REDUCIBLE = {
+    "total": "total, dot and norm sum an array; this value has no element to sum",
+    "channel_total": "total, dot and norm sum an array; this value has no element to sum",
+    "peak": "peak takes one number per channel, such as norm(theta, 'channel')",
+}
+
+
 def _is_array(value: Any) -> bool:
-    return isinstance(value, Symbol) and value.is_array
+    return isinstance(value, Symbol) and value.level == ELEMENT
+
+
+def _level(value: Any) -> int:
+    return value.level if isinstance(value, Symbol) else ROW
 
 
 def _symbol(value: Any) -> bool:
@@ -293,10 +358,10 @@ def _returned(rule: Rule, result: tuple[Any, ...]) -> dict[str, Any]:
         if not isinstance(value, Symbol | int | float) or _flag(value):
             kind = "a condition" if isinstance(value, Symbol) else repr(value)
             raise RuleError(f"{where}: {rule.name} returns {kind} for {name}; `{line}` wanted")
-        if name in rule.scalars and _is_array(value):
+        if name in rule.scalars and isinstance(value, Symbol) and value.level != ROW:
             raise RuleError(
-                f"{where}: slot {name!r} of {rule.name} is declared scalar, but its new value has "
-                "one number per element; take it out of scalars=… or compute it from scalars"
+                f"{where}: slot {name!r} of {rule.name} is declared scalar, but its new value is "
+                "made of arrays; take it out of scalars=… or compute it from scalars"
             )
     return dict(zip(names, result, strict=True))
 
@@ -318,4 +383,17 @@ def _explain(rule: Rule, error: Exception) -> RuleError:
     )
 
 
-__all__ = ["CONDITIONS", "Instruction", "Operand", "Program", "Symbol", "trace"]
+__all__ = [
+    "CHANNEL",
+    "CONDITIONS",
+    "ELEMENT",
+    "REDUCTIONS",
+    "ROW",
+    "SIZES",
+    "TENSOR",
+    "Instruction",
+    "Operand",
+    "Program",
+    "Symbol",
+    "trace",
+]

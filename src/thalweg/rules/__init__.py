@@ -29,10 +29,12 @@ from .core import (
     rule,
 )
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
+from .layerwise import adamp, lamb, lars
 
 for _rule in (
     sgd, momentum, nesterov, asgd, rprop, adagrad, adadelta, rmsprop, rmsprop_centered,
     rmsprop_momentum, rmsprop_centered_momentum, adam, amsgrad, adamw, adamax, nadam, radam, lion,
+    lars, lamb, adamp,
 ):  # fmt: skip
     _rule.register()
 
@@ -46,6 +48,7 @@ __all__ = [
     "adagrad",
     "adam",
     "adamax",
+    "adamp",
     "adamw",
     "amsgrad",
     "asgd",
@@ -55,6 +58,8 @@ __all__ = [
     "decoupled_weight_decay",
     "find",
     "keras",
+    "lamb",
+    "lars",
     "lion",
     "maximize",
     "momentum",

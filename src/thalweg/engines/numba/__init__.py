@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from ...tape import Program
-from ..tables import Floats, Ints
+from ..tables import Blocks, Floats, Ints
 from . import store
 from . import threads as team
 from .lift import source
@@ -31,9 +31,18 @@ class Launch:
         scalars: float64 (rows, scalars): hyperparameters, scalar slots and t of each row, in the
             program's order; t is the number of steps taken.
         chunks: int64 (chunks, 4), from `tables.cut`; replace it to step other pieces.
+
+    Args:
+        program: what to compute.
+        dtype: "float32" or "float64".
+        tensors: number of rows of `pointers`.
+        rows: number of rows of `scalars`.
+        chunks: the pieces to step; for a program that reduces, the tensors in their blocks.
     """
 
-    def __init__(self, program: Program, dtype: str, tensors: int, rows: int, chunks: Ints) -> None:
+    def __init__(
+        self, program: Program, dtype: str, tensors: int, rows: int, chunks: Ints | Blocks
+    ) -> None:
         self.program = program
         self.pointers: Ints = np.zeros((tensors, len(program.arrays)), np.int64)
         self.scalars: Floats = np.zeros((rows, len(program.scalars)))
@@ -41,10 +50,25 @@ class Launch:
         self._slots = self.scalars[:, -1 - len(program.updates) : -1]
         self._updates: Floats = np.zeros((rows, len(program.updates)))
         self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
-        self._header: Ints = np.zeros(6, np.int64)
+        self._header: Ints = np.zeros(10, np.int64)
         self._kernel = kernel(program, dtype)
         self._launch = int(self._header.ctypes.data)
-        self.chunks = chunks
+        self._phases = 1
+        if isinstance(chunks, Blocks):
+            self._reduce(chunks)
+        else:
+            self.chunks = chunks
+
+    def _reduce(self, blocks: Blocks) -> None:
+        """Room for the sums of every block and of every tensor, two numbers each or a few more."""
+        sums = max(1, len(self.program.reductions))
+        self._phases += 2 * max(self.program.stages.values())
+        self._blocks = blocks.table
+        self._partials: Floats = np.zeros((blocks.count, sums))
+        self._totals: Floats = np.zeros((len(blocks.table), sums))
+        self.chunks = blocks.chunks
+        tables = (self._blocks, self._partials, self._totals)
+        self._header[7:] = [table.ctypes.data for table in tables]
 
     @property
     def chunks(self) -> Ints:
@@ -60,13 +84,17 @@ class Launch:
         moving = np.flatnonzero(np.bincount(self._chunks[:, 3], minlength=len(self.scalars)))
         self._moving: slice | Ints = slice(None) if len(moving) == len(self.scalars) else moving
         tables = (self._tickets, None, self._chunks, self.pointers, self.scalars, self._updates)
-        self._header[:] = [len(chunks) if a is None else a.ctypes.data for a in tables]
+        self._header[:6] = [len(chunks) if a is None else a.ctypes.data for a in tables]
 
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         self._steps[self._moving] += 1
-        self._tickets[0] = 0
-        team.run(self._kernel, self._launch, min(threads, self._useful))
+        for phase in range(self._phases):
+            if self._phases > 1:
+                odd = phase % 2
+                self._header[6], self._header[1] = phase, len(self._blocks if odd else self._chunks)
+            self._tickets[0] = 0
+            team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
             self._slots[self._moving] = self._updates[self._moving]
 

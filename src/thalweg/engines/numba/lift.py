@@ -4,35 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ...tape import Instruction, Operand, Program
-
-# The whole of what this engine knows about arithmetic.
-_OPERATIONS = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "div": "{0} / {1}",
-    "pow": "{0} ** {1}",
-    "neg": "-{0}",
-    "gt": "{0} > {1}",
-    "lt": "{0} < {1}",
-    "ge": "{0} >= {1}",
-    "le": "{0} <= {1}",
-    "eq": "{0} == {1}",
-    "ne": "{0} != {1}",
-    "and": "{0} & {1}",
-    "or": "{0} | {1}",
-    "sqrt": "sqrt({0})",
-    "abs": "fabs({0})",
-    "exp": "exp({0})",
-    "log": "log({0})",
-    "sin": "sin({0})",
-    "cos": "cos({0})",
-    "tanh": "tanh({0})",
-    "maximum": "{0} if ({0} >= {1}) | ({0} != {0}) else {1}",
-    "minimum": "{0} if ({0} <= {1}) | ({0} != {0}) else {1}",
-    "where": "{1} if {0} else {2}",
-}
+from ...tape import Operand, Program
+from .passes import COLUMNS, Passes
+from .text import indent, line, operand
 
 _TEMPLATE = """\
 # {title}
@@ -42,7 +16,7 @@ from math import cos, exp, fabs, inf, log, nan, sin, sqrt, tanh
 
 from numba import float32, float64
 
-from thalweg.engines.numba.memory import array, claim, entry, integer, put, real
+from thalweg.engines.numba.memory import accumulate, array, claim, entry, integer, put, real
 
 {accessors}
 
@@ -51,25 +25,43 @@ from thalweg.engines.numba.memory import array, claim, entry, integer, put, real
 def kernel(launch):
     tickets, count, chunks = integer(launch, 0), integer(launch, 1), integer(launch, 2)
     pointers, scalars, updates = integer(launch, 3), integer(launch, 4), integer(launch, 5)
+{tables}
     row = -1
 {declare}
     while True:
         chunk = claim(tickets)
         if chunk >= count:
             return
-        tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
-        stop, own = integer(chunks, 4 * chunk + 2), integer(chunks, 4 * chunk + 3)
+{item}
         if own != row:
             row = own
 {prologue}
 {bases}
-        for i in range(start, stop):
-{body}
+{work}
 """
 
+_CHUNK = """\
+tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
+stop, own = integer(chunks, 4 * chunk + 2), integer(chunks, 4 * chunk + 3)
+"""
 
-_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE))
-_PREFIXES = ("load_", "store_", "at_", "c_")  # of the names that the source makes from others
+# An odd phase goes over tensors instead of chunks, adding up what their blocks amount to.
+_TABLES = """\
+phase, tensors = integer(launch, 6), integer(launch, 7)
+partials, totals = integer(launch, 8), integer(launch, 9)
+"""
+_ITEM = """\
+tensor, start, stop = chunk, 0, 0
+if phase % 2 == 0:
+    tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
+    stop = integer(chunks, 4 * chunk + 2)
+own, first = integer(tensors, {columns} * tensor), integer(tensors, {columns} * tensor + 1)
+blocks, width = integer(tensors, {columns} * tensor + 2), integer(tensors, {columns} * tensor + 3)
+block = first + start // width
+"""
+
+_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE + _CHUNK + _TABLES + _ITEM)) | {"i", "largest"}
+_PREFIXES = ("load_", "store_", "at_", "c_", "sum_")  # of the names made from others
 
 
 def source(program: Program, dtype: str) -> str:
@@ -82,29 +74,7 @@ def source(program: Program, dtype: str) -> str:
     names = _names(program)
     arrays = [names[a] for a in program.arrays]
     touched = {names[a] for a in (*program.reads, *(a for a, _ in program.outputs))}
-    width, updates = len(program.scalars), len(program.updates)
-
-    scalars = [
-        f"{names[s]} = real(scalars, {width} * row + {k})"
-        for k, s in enumerate(program.scalars)
-        if s in _used(program)
-    ]
-    scalars += [_line(line, "float64", names) for line in program.prologue]
-    scalars += [
-        f"put(updates, {updates} * row + {k}, {_operand(value, 'float64', names)})"
-        for k, (_, value) in enumerate(program.updates)
-    ]
-    constants, flags = program.constants, program.flags
-    scalars += [
-        f"c_{names[c]} = {names[c] if c in flags else f'{dtype}({names[c]})'}" for c in constants
-    ]
-    inside = names | {c: f"c_{names[c]}" for c in constants}
-    body = [f"{names[a]} = load_{names[a]}(at_{names[a]}, i)" for a in program.reads]
-    body += [_line(line, dtype, inside) for line in program.body]
-    body += [
-        f"store_{names[a]}(at_{names[a]}, i, {_operand(value, dtype, inside)})"
-        for a, value in program.outputs
-    ]
+    reduces = bool(program.middle)
     return _TEMPLATE.format(
         title=_one_line(program.title or program.name),
         name=_one_line(program.name),
@@ -113,25 +83,74 @@ def source(program: Program, dtype: str) -> str:
             f'load_{a}, store_{a} = array("{dtype}", {k}, {len(arrays)})'
             for k, a in enumerate(arrays)
         ),
-        declare=_indent(
-            [f"c_{names[c]} = {'False' if c in flags else f'{dtype}(0.0)'}" for c in constants], 4
-        ),
-        prologue=_indent(scalars, 12),
-        bases=_indent(
+        tables=_block(_TABLES.splitlines() if reduces else [], 1),
+        declare=_block(_declared(program, dtype, names), 1),
+        item=_block((_ITEM.format(columns=len(COLUMNS)) if reduces else _CHUNK).splitlines(), 2),
+        prologue=_block(_prologue(program, dtype, names), 3),
+        bases=_block(
             [
                 f"at_{a} = integer(pointers, {len(arrays)} * tensor + {k})"
                 for k, a in enumerate(arrays)
                 if a in touched
             ],
-            8,
+            2,
         ),
-        body=_indent(body, 12),
+        work=_block(
+            Passes(program, dtype, names).source() if reduces else _loop(program, dtype, names), 2
+        ),
     )
+
+
+def _declared(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:
+    """The values of a row, which every chunk of it shares."""
+    kinds = {f"c_{names[c]}": (c, dtype) for c in _row_constants(program)}
+    if program.middle:
+        own = (*program.scalars, *(i.target for i in program.prologue))
+        kinds |= {names[s]: (s, "float64") for s in own if s in _used(program)}
+    return [
+        f"{name} = {'False' if value in program.flags else f'{kind}(0.0)'}"
+        for name, (value, kind) in kinds.items()
+    ]
+
+
+def _prologue(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:
+    """What depends on the row of scalars alone."""
+    width, updates = len(program.scalars), len(program.updates)
+    code = [
+        f"{names[s]} = real(scalars, {width} * row + {k})"
+        for k, s in enumerate(program.scalars)
+        if s in _used(program)
+    ]
+    code += [line(i, "float64", names) for i in program.prologue]
+    code += [
+        f"put(updates, {updates} * row + {k}, {operand(value, 'float64', names)})"
+        for k, (_, value) in enumerate(program.updates)
+    ]
+    return code + [
+        f"c_{names[c]} = {names[c] if c in program.flags else f'{dtype}({names[c]})'}"
+        for c in _row_constants(program)
+    ]
+
+
+def _loop(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:
+    """The loop over a chunk's elements."""
+    inside = names | {c: f"c_{names[c]}" for c in program.constants}
+    body = [f"{names[a]} = load_{names[a]}(at_{names[a]}, i)" for a in program.reads]
+    body += [line(i, dtype, inside) for i in program.body]
+    body += [
+        f"store_{names[a]}(at_{names[a]}, i, {operand(value, dtype, inside)})"
+        for a, value in program.outputs
+    ]
+    return ["for i in range(start, stop):", *indent(body or ["pass"], 1)]
+
+
+def _row_constants(program: Program) -> list[str]:
+    return [c for c in program.constants if c not in program.levels]
 
 
 def _names(program: Program) -> dict[Operand, str]:
     """What each value is called in the source: its own name, unless the source needs that one."""
-    lines = (*program.prologue, *program.body)
+    lines = (*program.prologue, *program.middle, *program.body)
     values = (*program.arrays, *program.scalars, *(line.target for line in lines))
     names: dict[Operand, str] = {}
     taken = set(_RESERVED)
@@ -145,20 +164,10 @@ def _names(program: Program) -> dict[Operand, str]:
 
 
 def _used(program: Program) -> set[Operand]:
-    """The scalars that anything reads."""
-    read = {o for line in program.prologue for o in line.operands}
+    """The values of a row that anything reads."""
+    lines = (*program.prologue, *program.middle)
+    read = {o for i in lines for o in i.operands}
     return read | set(program.constants) | {value for _, value in program.updates}
-
-
-def _line(instruction: Instruction, dtype: str, names: dict[Operand, str]) -> str:
-    operands = [_operand(o, dtype, names) for o in instruction.operands]
-    return f"{names[instruction.target]} = {_OPERATIONS[instruction.operation].format(*operands)}"
-
-
-def _operand(operand: Operand, dtype: str, names: dict[Operand, str]) -> str:
-    if isinstance(operand, str):
-        return names[operand]
-    return f"{dtype}({operand!r})"
 
 
 def _one_line(text: str) -> str:
@@ -166,5 +175,5 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _indent(lines: list[str], depth: int) -> str:
-    return "\n".join(" " * depth + line for line in lines or ["pass"])
+def _block(lines: list[str], levels: int) -> str:
+    return "\n".join(indent(lines, levels))

@@ -51,6 +51,20 @@ def claim(typing_context: Any, counter: Any) -> Any:
     return types.int64(types.int64), generate
 
 
+@intrinsic
+def accumulate(typing_context: Any, total: Any, value: Any) -> Any:
+    """accumulate(total, value): their float64 sum, in whatever order is fastest in a loop.
+
+    The order is fixed when the kernel is compiled; only here may the compiler choose it, or no
+    sum would be vectorized.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=("reassoc", "nsz", "contract"))
+
+    return types.float64(types.float64, types.float64), generate
+
+
 def array(dtype: str, slot: int, slots: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Load and store for one of a kernel's arrays: load(base, i) and store(base, i, value).
 

@@ -1,0 +1,158 @@
+"""The body of a kernel whose program reduces: passes over the elements, and between them sums.
+
+A tensor is cut into blocks: its channels, or pieces of equal size where nothing is summed per
+channel. Pass s sums, for every block, what stage s+1 needs (`partials`); a finish adds the blocks
+of each tensor up (`totals`); the last pass takes the step. All sums are float64, each block is
+summed by one thread and the blocks in their order, so the result never depends on the threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...tape import CHANNEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
+from .text import Names, indent, largest, line, operand
+
+# The columns of the table of tensors, after the row of scalars.
+COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "dimensions")
+
+
+class Passes:
+    """Writes the loops of a program with reductions.
+
+    Args:
+        program: the program.
+        dtype: of the elements.
+        names: what each value is called; its constants are called c_ and this.
+    """
+
+    def __init__(self, program: Program, dtype: str, names: Names) -> None:
+        self.program, self.dtype, self.names = program, dtype, names
+        reductions = program.reductions
+        summed = [r.operands[0] for r in reductions if r.operation != "peak"]
+        self.partial = {value: k for k, value in enumerate(dict.fromkeys(summed))}
+        lowest = [r for r in reductions if REDUCTIONS[r.operation] == TENSOR]
+        self.total = {r.target: k for k, r in enumerate(lowest)}
+        self.depth = max(program.stages.values())
+        self.inside = dict(names) | {c: f"c_{names[c]}" for c in program.constants}
+
+    def source(self) -> list[str]:
+        """The statements that do one item of the launch's current phase."""
+        code: list[str] = []
+        for stage in range(self.depth + 1):
+            code += [f"if phase == {2 * stage}:", *indent(self._pass(stage), 1)]
+            if stage < self.depth:
+                code += [f"if phase == {2 * stage + 1}:", *indent(self._finish(stage + 1), 1)]
+        return code
+
+    def _pass(self, stage: int) -> list[str]:
+        """One pass over the elements of a chunk; the last one stores, the others sum."""
+        program, stages = self.program, self.program.stages
+        last = stage == self.depth
+        sums = [
+            r.operands[0]
+            for r in program.reductions
+            if r.operation != "peak" and stages[r.target] == stage + 1
+        ]
+        sums = list(dict.fromkeys(sums))
+        wanted = [value for _, value in program.outputs] if last else sums
+        body = _needed(program.body, wanted)
+        read = {o for b in body for o in b.operands} | set(wanted)
+        constants = [c for c in program.constants if c in read]
+        per_tensor = [c for c in constants if program.levels.get(c) == TENSOR]
+        per_channel = [c for c in constants if program.levels.get(c) == CHANNEL]
+        before = self._middle([*per_tensor, *per_channel], TENSOR)
+        within = self._middle(per_channel, CHANNEL)
+        arrays = [a for a in program.arrays if a in read]
+        loop = [f"{self.names[a]} = load_{self.names[a]}(at_{self.names[a]}, i)" for a in arrays]
+        loop += [line(b, self.dtype, self.inside) for b in body]
+        if last:
+            loop += [
+                f"store_{self.names[a]}(at_{self.names[a]}, i, "
+                f"{operand(value, self.dtype, self.inside)})"
+                for a, value in program.outputs
+            ]
+        else:
+            loop += [
+                f"sum_{k} = accumulate(sum_{k}, float64({operand(value, self.dtype, self.inside)}))"
+                for k, value in enumerate(sums)
+            ]
+        ends = [
+            f"put(partials, {len(self.partial)} * block + {self.partial[value]}, sum_{k})"
+            for k, value in enumerate(sums)
+        ]
+        block = [
+            *within,
+            *self._casts(per_channel),
+            *(f"sum_{k} = 0.0" for k in range(0 if last else len(sums))),
+            "for i in range(start, min(start + width, stop)):",
+            *indent(loop, 1),
+            *([] if last else ends),
+            "start += width",
+            "block += 1",
+        ]
+        return [*before, *self._casts(per_tensor), "while start < stop:", *indent(block, 1)]
+
+    def _finish(self, stage: int) -> list[str]:
+        """What one tensor's blocks amount to at this stage."""
+        program = self.program
+        own = [r for r in program.reductions if program.stages[r.target] == stage]
+        totals = [r for r in own if r.operation == "total"]
+        code = []
+        if totals:
+            columns = [self.partial[r.operands[0]] for r in totals]
+            code += [f"sum_{k} = 0.0" for k in range(len(totals))]
+            code += ["for block in range(first, first + blocks):"]
+            adds = [
+                f"sum_{k} += real(partials, {len(self.partial)} * block + {column})"
+                for k, column in enumerate(columns)
+            ]
+            code += indent(adds, 1)
+            code += [
+                f"put(totals, {len(self.total)} * tensor + {self.total[r.target]}, sum_{k})"
+                for k, r in enumerate(totals)
+            ]
+        for r in (r for r in own if r.operation == "peak"):
+            value = r.operands
+            keep = f"largest = {largest(self.names[value[0]], 'largest')}"
+            code += self._middle(value, TENSOR)
+            code += ["largest = -inf", "for block in range(first, first + blocks):"]
+            code += indent([*self._middle(value, CHANNEL), keep], 1)
+            code += [f"put(totals, {len(self.total)} * tensor + {self.total[r.target]}, largest)"]
+        return code
+
+    def _middle(self, wanted: Sequence[Operand], level: int) -> list[str]:
+        """The statements of one level that these values need, reductions read where they lie."""
+        lines = _needed(self.program.middle, wanted)
+        levels = self.program.levels
+        return [self._read(m) for m in lines if levels[m.target] == level]
+
+    def _read(self, m: Instruction) -> str:
+        target = self.names[m.target]
+        if m.target in self.total:
+            return f"{target} = real(totals, {len(self.total)} * tensor + {self.total[m.target]})"
+        if m.operation in REDUCTIONS:
+            column = self.partial[m.operands[0]]
+            return f"{target} = real(partials, {len(self.partial)} * block + {column})"
+        if m.operation in SIZES:
+            column = COLUMNS.index(m.operation)
+            return f"{target} = float64(integer(tensors, {len(COLUMNS)} * tensor + {column}))"
+        return line(m, "float64", self.names)
+
+    def _casts(self, constants: Iterable[str]) -> list[str]:
+        names, flags = self.names, self.program.flags
+        return [
+            f"c_{names[c]} = {names[c] if c in flags else f'{self.dtype}({names[c]})'}"
+            for c in constants
+        ]
+
+
+def _needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Instruction]:
+    """Those of the lines that these values are made by, a reduction's own inputs left out."""
+    needed, kept = set(wanted), []
+    for instruction in reversed(lines):
+        if instruction.target in needed:
+            kept.append(instruction)
+            if instruction.operation not in REDUCTIONS:
+                needed.update(instruction.operands)
+    return kept[::-1]

@@ -1,0 +1,67 @@
+"""Steps measured against the whole tensor: its norm, and the part along itself."""
+
+from ..ops import abs, count, dimensions, dot, maximum, norm, peak, sqrt, where
+from .core import LogRange, Reference, rule
+
+
+@rule(
+    reference=Reference(
+        "You, Gitman & Ginsburg", 2017, "Large Batch Training of Convolutional Networks",
+        "arXiv:1708.03888",
+    ),
+    search={"lr": LogRange(1.0)},
+)  # fmt: skip
+def lars(
+    theta, g, v, t,
+    *, lr=1.0, momentum=0.9, weight_decay=0.0, trust=1e-3, eps=1e-8,
+):  # fmt: skip
+    """LARS: momentum with a learning rate per layer, its norm against its gradient's (2017)."""
+    scale = trust * norm(theta) / (norm(g) + weight_decay * norm(theta) + eps)
+    scale = where((norm(theta) > 0) & (norm(g) > 0), scale, 1.0)
+    v = momentum * v + lr * scale * (g + weight_decay * theta)
+    return theta - v, v
+
+
+@rule(
+    reference=Reference(
+        "You et al.", 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 "
+        "Minutes", "ICLR, arXiv:1904.00962",
+    ),
+    search={"lr": LogRange(1e-2)},
+)  # fmt: skip
+def lamb(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0.0):
+    """LAMB: Adam's direction, as long as the layer is (You et al. 2020, algorithm 2)."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    step = m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * theta
+    sound = (norm(theta) > 0) & (norm(step) > 0)
+    scale = where(sound, norm(theta) / norm(step), 1.0)
+    return theta - lr * scale * step, m, v
+
+
+@rule(
+    reference=Reference(
+        "Heo et al.", 2021, "AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
+        "Scale-invariant Weights", "ICLR, arXiv:2006.08217",
+    ),
+    search={"lr": LogRange(3e-3)},
+)  # fmt: skip
+def adamp(
+    theta, g, m, v, t,
+    *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, delta=0.1, wd_ratio=0.1,
+):  # fmt: skip
+    """AdamP: Adam less the part that only lengthens scale-free weights (Heo et al. 2021)."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    step = m / (sqrt(v) / sqrt(1 - beta2**t) + eps)
+    lengths = maximum(norm(g, "channel") * norm(theta, "channel"), eps)
+    cosine = peak(abs(dot(g, theta, "channel")) / lengths)
+    matrix = dimensions(theta) > 1
+    channels = matrix & (cosine < delta / sqrt(count(theta, "channel")))
+    cosine = abs(dot(g, theta)) / maximum(norm(g) * norm(theta), eps)
+    layer = matrix & (cosine < delta / sqrt(count(theta)))
+    along_channel = dot(theta, step, "channel") / (norm(theta, "channel") + eps) ** 2
+    along_layer = dot(theta, step) / (norm(theta) + eps) ** 2
+    step = step - where(channels, along_channel, where(layer, along_layer, 0.0)) * theta
+    theta = theta * (1 - lr * weight_decay * where(channels | layer, wd_ratio, 1.0))
+    return theta - lr / (1 - beta1**t) * step, m, v
