@@ -82,24 +82,25 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
 
 def total(x: Any, over: str = "tensor") -> Any:
-    """The sum of all elements: of the whole tensor, or of each channel.
+    """The sum of all elements: of the whole tensor, of each channel, or of all tensors.
 
-    A channel is what shares the first index, an output of a layer; a vector is one channel.
+    A channel is what shares the first index, an output of a layer; a vector is one channel. All
+    tensors are those of one model that step together; an array by itself is all there is.
 
     Args:
         x: one number per element.
-        over: "tensor" or "channel".
+        over: "tensor", "channel" or "all".
     """
-    return _reduce("channel_total" if over == "channel" else "total", x)
+    return _reduce(_TOTALS[over], x)
 
 
 def dot(x: Any, y: Any, over: str = "tensor") -> Any:
-    """The inner product of two arrays, over the whole tensor or each channel."""
+    """The inner product of two arrays, over what `total` sums."""
     return total(x * y, over)
 
 
 def norm(x: Any, over: str = "tensor") -> Any:
-    """The Euclidean norm, of the whole tensor or of each channel."""
+    """The Euclidean norm, over what `total` sums."""
     return sqrt(total(x * x, over))
 
 
@@ -128,16 +129,25 @@ def _reduce(name: str, x: Any) -> Any:
         return x
     if name == "peak":
         return x.max()
-    if name == "total" or len(shape) == 1:
+    if name != "channel_total" or len(shape) == 1:
         return x.sum()
     return x.sum(tuple(range(1, len(shape))), keepdims=True)
 
+
+_TOTALS = {"tensor": "total", "channel": "channel_total", "all": "all_total"}
+
+_REDUCTIONS = (*_TOTALS.values(), "peak", "count", "channel_count", "dimensions")
 
 _SIZES: dict[str, Callable[[tuple[int, ...]], float]] = {
     "count": lambda shape: float(math.prod(shape)),
     "channel_count": lambda shape: float(math.prod(shape[1:] if len(shape) > 1 else shape)),
     "dimensions": lambda shape: float(len(shape)),
 }
+
+
+def apply(name: str, *args: Any) -> Any:
+    """An operation by its name, as programs name it."""
+    return (_reduce if name in _REDUCTIONS else _apply)(name, *args)
 
 
 def _apply(name: str, *args: Any) -> Any:

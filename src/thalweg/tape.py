@@ -1,8 +1,9 @@
 """A rule run on symbols: a straight-line program over arrays, and one over scalars before it.
 
-Values have a level: one per row of scalars, per tensor, per channel, or per element. A reduction
-(`total`, `peak`) takes a value down a level and splits the program: what it sums must be known for
-all elements before anything that uses it. Its *stage* counts the reductions that lie before it.
+Values have a level: one per row of scalars, per model (all tensors that step together), per tensor,
+per channel, or per element. A reduction (`total`, `peak`) takes a value down and splits the program:
+what it sums must be known for all elements before anything that uses it. A value's *stage* is the
+number of passes over the elements that lie before it.
 
 Whatever depends on hyperparameters and the step number alone (`1 - beta1**t`) lands in the
 *prologue*, which an engine evaluates in float64 once per row of its table: per parameter group,
@@ -22,9 +23,9 @@ from .rules.core import Rule, RuleError, cite, place
 
 Operand = str | float
 
-ROW, TENSOR, CHANNEL, ELEMENT = range(4)
+ROW, MODEL, TENSOR, CHANNEL, ELEMENT = range(5)
 
-REDUCTIONS = {"total": TENSOR, "channel_total": CHANNEL, "peak": TENSOR}
+REDUCTIONS = {"all_total": MODEL, "total": TENSOR, "channel_total": CHANNEL, "peak": TENSOR}
 SIZES = {"count": TENSOR, "channel_count": TENSOR, "dimensions": TENSOR}
 
 
@@ -83,10 +84,9 @@ class Program:
         """The sums and maxima that must be known before the step can be taken."""
         return tuple(line for line in self.middle if line.operation in REDUCTIONS)
 
-    @cached_property
-    def by_channel(self) -> bool:
-        """Whether anything is summed per channel."""
-        return any(line.operation == "channel_total" for line in self.middle)
+    def sums(self, operation: str) -> bool:
+        """Whether there is a reduction of this kind."""
+        return any(line.operation == operation for line in self.middle)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -223,7 +223,7 @@ class _Tape:
         if name in REDUCTIONS:
             wanted = CHANNEL if name == "peak" else ELEMENT
             if level != wanted:
-                raise RuleError(_NOT_REDUCIBLE[name])
+                raise RuleError(_NO_CHANNELS if name == "peak" else _NO_ELEMENTS)
             # Only a sum over elements needs another pass over them.
             level, stage = REDUCTIONS[name], stage + (wanted == ELEMENT)
         elif name in SIZES:
@@ -257,7 +257,7 @@ class _Tape:
         kept = [(symbol, line) for t, (symbol, line) in self.lines.items() if t in needed]
         body = tuple(line for symbol, line in kept if symbol.level == ELEMENT)
         prologue = tuple(line for symbol, line in kept if symbol.level == ROW)
-        middle = [(symbol, line) for symbol, line in kept if symbol.level in (TENSOR, CHANNEL)]
+        middle = [(symbol, line) for symbol, line in kept if ROW < symbol.level < ELEMENT]
         known = {*scalars, *(line.target for line in prologue), *(s.name for s, _ in middle)}
         read = (o for line in body for o in line.operands)
         constants = dict.fromkeys(o for o in (*read, *outputs.values()) if o in known)
@@ -278,13 +278,10 @@ class _Tape:
         )
 
 
-_LETTERS = {ROW: "s", TENSOR: "n", CHANNEL: "k", ELEMENT: "x"}
+_LETTERS = {ROW: "s", MODEL: "a", TENSOR: "n", CHANNEL: "k", ELEMENT: "x"}
 
-_NOT_REDUCIBLE = {
-    "total": "total, dot and norm sum an array; this value has no element to sum",
-    "channel_total": "total, dot and norm sum an array; this value has no element to sum",
-    "peak": "peak takes one number per channel, such as norm(theta, 'channel')",
-}
+_NO_ELEMENTS = "total, dot and norm sum an array; this value has no elements to sum"
+_NO_CHANNELS = "peak takes one number per channel, such as norm(theta, 'channel')"
 
 
 def _is_array(value: Any) -> bool:
@@ -387,6 +384,7 @@ __all__ = [
     "CHANNEL",
     "CONDITIONS",
     "ELEMENT",
+    "MODEL",
     "REDUCTIONS",
     "ROW",
     "SIZES",

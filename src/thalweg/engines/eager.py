@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from .. import ops
 from ..rules.core import Rule
 from ..tape import trace
 
@@ -31,3 +34,41 @@ def step(
     trace(rule)
     theta, *values = rule(theta, g, *(slots[s] for s in rule.slots), t, **hyper)
     return theta, dict(zip(rule.slots, values, strict=True))
+
+
+class Bundle:
+    """Arrays of one model that a formula treats as one: arithmetic member by member.
+
+    A sum over all of a model's tensors needs them at once; everything else goes through each.
+
+    Args:
+        members: arrays of any framework.
+    """
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        self.members = list(members)
+
+    def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> Any:
+        if name == "all_total":
+            return sum(member.sum() for member in self.members)
+        return self._each(partial(ops.apply, name), args)
+
+    def _each(self, function: Callable[..., Any], args: Sequence[Any]) -> Bundle:
+        lists = [a.members if isinstance(a, Bundle) else [a] * len(self.members) for a in args]
+        return Bundle([function(*each) for each in zip(*lists, strict=True)])
+
+
+def _member_wise(name: str) -> Callable[..., Bundle]:
+    def method(self: Bundle, *others: Any) -> Bundle:
+        return self._each(getattr(operator, name), (self, *others))
+
+    def reflected(self: Bundle, other: Any) -> Bundle:
+        return self._each(getattr(operator, name), (other, self))
+
+    setattr(Bundle, f"__r{name.strip('_')}__", reflected)
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "and_", "or_", "gt", "lt", "ge", "le", "eq",
+              "ne", "neg"):  # fmt: skip
+    setattr(Bundle, f"__{_name.strip('_')}__", _member_wise(_name))

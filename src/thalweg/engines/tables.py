@@ -43,14 +43,23 @@ class Blocks:
         shapes: of every tensor.
         rows: the row of scalars that each is stepped with.
         by_channel: whether anything is summed per channel.
+        models: the model that each belongs to, counted from 0; all to one if None.
 
     Attributes:
-        table: int64 (tensors, 7): row, first block, blocks, elements of a block, elements, elements
-            of a channel, number of indices.
+        table: int64 (tensors, 8): row, first block, blocks, elements of a block, elements, elements
+            of a channel, number of indices, model.
+        count: the number of blocks.
+        models: the number of models.
         chunks: the chunk table, every chunk made of whole blocks.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], rows: Ints, by_channel: bool) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        rows: Ints,
+        by_channel: bool,
+        models: Ints | None = None,
+    ) -> None:
         counts = np.array([math.prod(shape) for shape in shapes], np.int64)
         # A channel is what shares the first index; a vector or a number is one.
         channels = np.array([shape[0] if len(shape) > 1 else 1 for shape in shapes], np.int64)
@@ -59,9 +68,10 @@ class Blocks:
         blocks = -(-counts // widths)
         first = np.cumsum(blocks) - blocks
         dimensions = np.array([len(shape) for shape in shapes], np.int64)
-        columns = (rows, first, blocks, widths, counts, lengths, dimensions)
+        models = np.zeros_like(counts) if models is None else models
+        columns = (rows, first, blocks, widths, counts, lengths, dimensions, models)
         self.table = np.stack(columns, axis=1).astype(np.int64)
-        self.count = int(blocks.sum())
+        self.count, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
         size = np.maximum(CHUNK // widths, 1) * widths
         tensors = np.arange(len(shapes))
         self.chunks = cut(tensors, np.zeros_like(counts), counts, rows, size)

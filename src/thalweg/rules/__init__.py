@@ -27,7 +27,10 @@ from .core import (
     find,
     registry,
     rule,
-)
+    clip_layer_norm,
+    clip_norm,
+    clip_value,
+from .core import Combinator, LogRange, Reference, Rule, RuleError, combinator, find, registry, rule
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
 from .layerwise import adamp, lamb, lars
 
@@ -52,6 +55,9 @@ __all__ = [
     "adamw",
     "amsgrad",
     "asgd",
+    "clip_layer_norm",
+    "clip_norm",
+    "clip_value",
     "combinator",
     "conventions",
     "coupled_weight_decay",

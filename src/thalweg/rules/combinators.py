@@ -1,5 +1,6 @@
 """Combinators: formulas that go in front of a rule and melt into its kernel."""
 
+from ..ops import clamp, minimum, norm
 from .core import combinator
 
 
@@ -28,4 +29,25 @@ def scheduled_weight_decay(theta, g, *, schedule=1.0, weight_decay=1e-5):
 def maximize(theta, g):
     """Ascent: the gradient changes its sign."""
     g = -g
+    return theta, g
+
+
+@combinator
+def clip_norm(theta, g, *, max_norm=1.0):
+    """Gradient clipping: all gradients together are no longer than max_norm."""
+    g = g * minimum(1.0, max_norm / (norm(g, "all") + 1e-6))
+    return theta, g
+
+
+@combinator
+def clip_layer_norm(theta, g, *, max_norm=1.0):
+    """Gradient clipping by layer: no tensor's gradient is longer than max_norm."""
+    g = g * minimum(1.0, max_norm / (norm(g) + 1e-6))
+    return theta, g
+
+
+@combinator
+def clip_value(theta, g, *, max_value=1.0):
+    """Gradient clipping by value: no element leaves [-max_value, max_value]."""
+    g = clamp(g, -max_value, max_value)
     return theta, g

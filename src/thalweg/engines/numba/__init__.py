@@ -13,6 +13,7 @@ from . import store
 from . import threads as team
 from .lift import source
 from .native import Kernel
+from .passes import PHASES
 
 __all__ = ["Launch", "kernel", "source"]
 
@@ -50,25 +51,30 @@ class Launch:
         self._slots = self.scalars[:, -1 - len(program.updates) : -1]
         self._updates: Floats = np.zeros((rows, len(program.updates)))
         self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
-        self._header: Ints = np.zeros(10, np.int64)
+        self._header: Ints = np.zeros(12, np.int64)
         self._kernel = kernel(program, dtype)
         self._launch = int(self._header.ctypes.data)
-        self._phases = 1
+        self._phases: list[tuple[int, int]] = []
         if isinstance(chunks, Blocks):
             self._reduce(chunks)
         else:
             self.chunks = chunks
 
     def _reduce(self, blocks: Blocks) -> None:
-        """Room for the sums of every block and of every tensor, two numbers each or a few more."""
-        sums = max(1, len(self.program.reductions))
-        self._phases += 2 * max(self.program.stages.values())
+        """Room for the sums of every block, tensor and model; what goes over what, in which order."""
+        sums, tensors = len(self.program.reductions), len(blocks.table)
         self._blocks = blocks.table
-        self._partials: Floats = np.zeros((blocks.count, sums))
-        self._totals: Floats = np.zeros((len(blocks.table), sums))
+        shapes = ((blocks.count, sums), (tensors, sums), (blocks.models, sums))
+        self._sums: list[Floats] = [np.zeros(shape) for shape in shapes]
         self.chunks = blocks.chunks
-        tables = (self._blocks, self._partials, self._totals)
-        self._header[7:] = [table.ctypes.data for table in tables]
+        items = [len(self.chunks), tensors, blocks.models]
+        if not self.program.sums("all_total"):
+            items = items[:2]
+        for stage in range(max(self.program.stages.values())):
+            self._phases += [(PHASES * stage + k, count) for k, count in enumerate(items)]
+        self._phases.append((PHASES * max(self.program.stages.values()), items[0]))
+        addresses = [table.ctypes.data for table in (self._blocks, *self._sums)]
+        self._header[7:] = [addresses[0], tensors, *addresses[1:]]
 
     @property
     def chunks(self) -> Ints:
@@ -89,11 +95,8 @@ class Launch:
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         self._steps[self._moving] += 1
-        for phase in range(self._phases):
-            if self._phases > 1:
-                odd = phase % 2
-                self._header[6], self._header[1] = phase, len(self._blocks if odd else self._chunks)
-            self._tickets[0] = 0
+        for phase, items in self._phases or [(0, len(self._chunks))]:
+            self._header[6], self._header[1], self._tickets[0] = phase, items, 0
             team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
             self._slots[self._moving] = self._updates[self._moving]

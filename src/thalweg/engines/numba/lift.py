@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...tape import Operand, Program
-from .passes import COLUMNS, Passes
+from .passes import COLUMNS, PHASES, Passes
 from .text import indent, line, operand
 
 _TEMPLATE = """\
@@ -45,18 +45,19 @@ tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
 stop, own = integer(chunks, 4 * chunk + 2), integer(chunks, 4 * chunk + 3)
 """
 
-# An odd phase goes over tensors instead of chunks, adding up what their blocks amount to.
+# A pass goes over chunks; a finish goes over tensors, or models, and adds up what is in them.
 _TABLES = """\
-phase, tensors = integer(launch, 6), integer(launch, 7)
-partials, totals = integer(launch, 8), integer(launch, 9)
+phase, tensors, every = integer(launch, 6), integer(launch, 7), integer(launch, 8)
+partials, totals, grand = integer(launch, 9), integer(launch, 10), integer(launch, 11)
 """
 _ITEM = """\
 tensor, start, stop = chunk, 0, 0
-if phase % 2 == 0:
+if phase % {phases} == 0:
     tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
     stop = integer(chunks, 4 * chunk + 2)
 own, first = integer(tensors, {columns} * tensor), integer(tensors, {columns} * tensor + 1)
 blocks, width = integer(tensors, {columns} * tensor + 2), integer(tensors, {columns} * tensor + 3)
+model = integer(tensors, {columns} * tensor + 7)
 block = first + start // width
 """
 
@@ -85,7 +86,10 @@ def source(program: Program, dtype: str) -> str:
         ),
         tables=_block(_TABLES.splitlines() if reduces else [], 1),
         declare=_block(_declared(program, dtype, names), 1),
-        item=_block((_ITEM.format(columns=len(COLUMNS)) if reduces else _CHUNK).splitlines(), 2),
+        item=_block(
+            (_ITEM.format(columns=len(COLUMNS), phases=PHASES) if reduces else _CHUNK).splitlines(),
+            2,
+        ),
         prologue=_block(_prologue(program, dtype, names), 3),
         bases=_block(
             [

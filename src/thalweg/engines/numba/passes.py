@@ -2,7 +2,8 @@
 
 A tensor is cut into blocks: its channels, or pieces of equal size where nothing is summed per
 channel. Pass s sums, for every block, what stage s+1 needs (`partials`); a finish adds the blocks
-of each tensor up (`totals`); the last pass takes the step. All sums are float64, each block is
+of each tensor up (`totals`), and where a norm goes over all tensors, these too (`grand`); the last
+pass takes the step. All sums are float64, each block is
 summed by one thread and the blocks in their order, so the result never depends on the threads.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...tape import CHANNEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
+from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
 from .text import Names, indent, largest, line, operand
 
 # The columns of the table of tensors, after the row of scalars.
-COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "dimensions")
+PHASES = 3  # of a stage: a pass, the finish of every tensor, the finish of every model
+COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "dimensions",
+           "model")  # fmt: skip
 
 
 class Passes:
@@ -31,7 +34,7 @@ class Passes:
         reductions = program.reductions
         summed = [r.operands[0] for r in reductions if r.operation != "peak"]
         self.partial = {value: k for k, value in enumerate(dict.fromkeys(summed))}
-        lowest = [r for r in reductions if REDUCTIONS[r.operation] == TENSOR]
+        lowest = [r for r in reductions if REDUCTIONS[r.operation] != CHANNEL]
         self.total = {r.target: k for k, r in enumerate(lowest)}
         self.depth = max(program.stages.values())
         self.inside = dict(names) | {c: f"c_{names[c]}" for c in program.constants}
@@ -40,9 +43,12 @@ class Passes:
         """The statements that do one item of the launch's current phase."""
         code: list[str] = []
         for stage in range(self.depth + 1):
-            code += [f"if phase == {2 * stage}:", *indent(self._pass(stage), 1)]
+            code += [f"if phase == {PHASES * stage}:", *indent(self._pass(stage), 1)]
             if stage < self.depth:
-                code += [f"if phase == {2 * stage + 1}:", *indent(self._finish(stage + 1), 1)]
+                finish, grand = self._finish(stage + 1), self._grand(stage + 1)
+                code += [f"if phase == {PHASES * stage + 1}:", *indent(finish or ["pass"], 1)]
+                if grand:
+                    code += [f"if phase == {PHASES * stage + 2}:", *indent(grand, 1)]
         return code
 
     def _pass(self, stage: int) -> list[str]:
@@ -59,9 +65,9 @@ class Passes:
         body = _needed(program.body, wanted)
         read = {o for b in body for o in b.operands} | set(wanted)
         constants = [c for c in program.constants if c in read]
-        per_tensor = [c for c in constants if program.levels.get(c) == TENSOR]
+        per_tensor = [c for c in constants if program.levels.get(c) in (MODEL, TENSOR)]
         per_channel = [c for c in constants if program.levels.get(c) == CHANNEL]
-        before = self._middle([*per_tensor, *per_channel], TENSOR)
+        before = self._middle([*per_tensor, *per_channel], MODEL, TENSOR)
         within = self._middle(per_channel, CHANNEL)
         arrays = [a for a in program.arrays if a in read]
         loop = [f"{self.names[a]} = load_{self.names[a]}(at_{self.names[a]}, i)" for a in arrays]
@@ -97,7 +103,7 @@ class Passes:
         """What one tensor's blocks amount to at this stage."""
         program = self.program
         own = [r for r in program.reductions if program.stages[r.target] == stage]
-        totals = [r for r in own if r.operation == "total"]
+        totals = [r for r in own if r.operation in ("total", "all_total")]
         code = []
         if totals:
             columns = [self.partial[r.operands[0]] for r in totals]
@@ -115,20 +121,34 @@ class Passes:
         for r in (r for r in own if r.operation == "peak"):
             value = r.operands
             keep = f"largest = {largest(self.names[value[0]], 'largest')}"
-            code += self._middle(value, TENSOR)
+            code += self._middle(value, MODEL, TENSOR)
             code += ["largest = -inf", "for block in range(first, first + blocks):"]
             code += indent([*self._middle(value, CHANNEL), keep], 1)
             code += [f"put(totals, {len(self.total)} * tensor + {self.total[r.target]}, largest)"]
         return code
 
-    def _middle(self, wanted: Sequence[Operand], level: int) -> list[str]:
-        """The statements of one level that these values need, reductions read where they lie."""
+    def _grand(self, stage: int) -> list[str]:
+        """What one model's tensors amount to at this stage."""
+        program, code = self.program, []
+        for r in program.reductions:
+            if r.operation == "all_total" and program.stages[r.target] == stage:
+                column, width = self.total[r.target], len(self.total)
+                add = f"sum_0 += real(totals, {width} * tensor + {column})"
+                own = f"if integer(tensors, {len(COLUMNS)} * tensor + {len(COLUMNS) - 1}) == chunk:"
+                code += ["sum_0 = 0.0", "for tensor in range(every):", *indent([own], 1)]
+                code += [*indent([add], 2), f"put(grand, {width} * chunk + {column}, sum_0)"]
+        return code
+
+    def _middle(self, wanted: Sequence[Operand], *level: int) -> list[str]:
+        """The statements of some levels that these values need, reductions read where they lie."""
         lines = _needed(self.program.middle, wanted)
         levels = self.program.levels
-        return [self._read(m) for m in lines if levels[m.target] == level]
+        return [self._read(m) for m in lines if levels[m.target] in level]
 
     def _read(self, m: Instruction) -> str:
         target = self.names[m.target]
+        if m.operation == "all_total":
+            return f"{target} = real(grand, {len(self.total)} * model + {self.total[m.target]})"
         if m.target in self.total:
             return f"{target} = real(totals, {len(self.total)} * tensor + {self.total[m.target]})"
         if m.operation in REDUCTIONS:
