@@ -1,9 +1,9 @@
 """A rule run on symbols: a straight-line program over arrays, and one over scalars before it.
 
-Values have a level: one per row of scalars, per model (all tensors that step together), per tensor,
-per channel, or per element. A reduction (`total`, `peak`) takes a value down and splits the program:
-what it sums must be known for all elements before anything that uses it. A value's *stage* is the
-number of passes over the elements that lie before it.
+Values have a level: one per row of scalars, per model (all tensors that step together), per
+tensor, per channel, or per element. A reduction (`total`, `peak`) takes a value down and splits
+the program: what it sums must be known for all elements before anything that uses it. A value's
+*stage* is the number of passes over the elements that lie before it.
 
 Whatever depends on hyperparameters and the step number alone (`1 - beta1**t`) lands in the
 *prologue*, which an engine evaluates in float64 once per row of its table: per parameter group,

@@ -11,6 +11,9 @@ from .adaptive import (
     rmsprop_momentum,
 )
 from .combinators import (
+    clip_layer_norm,
+    clip_norm,
+    clip_value,
     coupled_weight_decay,
     decoupled_weight_decay,
     maximize,
@@ -27,10 +30,7 @@ from .core import (
     find,
     registry,
     rule,
-    clip_layer_norm,
-    clip_norm,
-    clip_value,
-from .core import Combinator, LogRange, Reference, Rule, RuleError, combinator, find, registry, rule
+)
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
 from .layerwise import adamp, lamb, lars
 

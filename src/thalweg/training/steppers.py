@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..engines.numba import Launch
-from ..engines.tables import cut
+from ..engines.tables import Blocks
 from ..rules.core import Rule
 from ..tape import trace
 from .population import Population
@@ -61,47 +61,46 @@ class Descent:
 
 
 class _Slice:
-    """The lanes of one rule: a row of scalars for each, a piece of every tensor for each."""
+    """The lanes of one rule: a row of scalars for each, and each lane's tensors by themselves."""
 
     def __init__(self, population: Population, rule: Rule, runs: Sequence[Run], first: int) -> None:
         program = trace(rule)
         tensors = [p.detach()[first : first + len(runs)] for p in population.parameters]
         hypers = [{**rule.defaults, **run.hyper} for run in runs]
-        self.first, self.moving = first, np.ones(len(runs), bool)
-        self.sizes = np.array([t[0].numel() for t in tensors], np.int64)
-        self.width = tensors[0].element_size()
+        self.first, self.lanes = first, np.arange(len(runs))
+        # Lane by lane, so that a row's scalars are worked out once for all its tensors.
+        self.lane_of = np.repeat(self.lanes, len(tensors))
+        shapes = [tuple(t.shape[1:]) for _ in runs for t in tensors]
+        blocks = Blocks(shapes, self.lane_of, program.sums("channel_total"), self.lane_of)
+        self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
         self.slots = [
             [_initial(tensor, rule, slot, hypers) for slot in rule.array_slots]
             for tensor in tensors
         ]
         dtype = str(tensors[0].dtype).removeprefix("torch.")
-        self.launch = Launch(program, dtype, len(tensors), len(runs), self._pieces())
+        self.launch = Launch(program, dtype, len(shapes), len(runs), blocks)
+        self.chunks = self.launch.chunks
         for row, hyper in enumerate(hypers):
             start = {slot: rule.initial(slot, hyper) for slot in rule.scalars}
             known: dict[str, Any] = {**hyper, **start, "t": 0}
             self.launch.scalars[row] = [known[name] for name in program.scalars]
-        self.launch.pointers[:, 0] = [t.data_ptr() for t in tensors]
-        self.launch.pointers[:, 2:] = [[s.data_ptr() for s in own] for own in self.slots]
+        self._point(0, [t.data_ptr() for t in tensors], 0)
+        for k in range(len(rule.array_slots)):
+            self._point(2 + k, [own[k].data_ptr() for own in self.slots], 0)
 
-    def _pieces(self) -> Any:
-        lanes = np.flatnonzero(self.moving)
-        # Lane by lane, so that a row's scalars are worked out once for all its tensors.
-        row, tensor = (
-            np.repeat(lanes, len(self.sizes)),
-            np.tile(np.arange(len(self.sizes)), len(lanes)),
-        )
-        lengths = self.sizes[tensor]
-        return cut(tensor, row * lengths, lengths, row)
+    def _point(self, column: int, stacked: Sequence[int], first: int) -> None:
+        """Fill a column of the pointers from the addresses of stacked tensors."""
+        lanes = self.lanes[:, None] + first
+        self.launch.pointers[:, column] = (np.array(stacked) + lanes * self.bytes).ravel()
 
     def step(self, gradients: Sequence[int], threads: int) -> None:
-        self.launch.pointers[:, 1] = gradients + self.first * self.sizes * self.width
+        self._point(1, gradients, self.first)
         self.launch(threads)
 
     def freeze(self, lanes: Sequence[int]) -> None:
-        own = [k - self.first for k in lanes if 0 <= k - self.first < len(self.moving)]
-        if own:
-            self.moving[own] = False
-            self.launch.chunks = self._pieces()
+        own = [k - self.first for k in lanes]
+        self.chunks = self.chunks[~np.isin(self.chunks[:, 3], own)]
+        self.launch.chunks = self.chunks
 
 
 def _initial(tensor: Tensor, rule: Rule, slot: str, hypers: Sequence[dict[str, float]]) -> Tensor:

@@ -54,25 +54,25 @@ class Launch:
         self._header: Ints = np.zeros(12, np.int64)
         self._kernel = kernel(program, dtype)
         self._launch = int(self._header.ctypes.data)
-        self._phases: list[tuple[int, int]] = []
-        if isinstance(chunks, Blocks):
+        self._phases: list[tuple[int, int | None]] = []  # a phase, and of how many items
+        if isinstance(chunks, Blocks) and program.middle:
             self._reduce(chunks)
         else:
-            self.chunks = chunks
+            self.chunks = chunks.chunks if isinstance(chunks, Blocks) else chunks
 
     def _reduce(self, blocks: Blocks) -> None:
-        """Room for the sums of every block, tensor and model; what goes over what, in which order."""
+        """Room for the sums of every block, tensor and model, and what is done in which order."""
         sums, tensors = len(self.program.reductions), len(blocks.table)
         self._blocks = blocks.table
         shapes = ((blocks.count, sums), (tensors, sums), (blocks.models, sums))
         self._sums: list[Floats] = [np.zeros(shape) for shape in shapes]
         self.chunks = blocks.chunks
-        items = [len(self.chunks), tensors, blocks.models]
-        if not self.program.sums("all_total"):
-            items = items[:2]
-        for stage in range(max(self.program.stages.values())):
-            self._phases += [(PHASES * stage + k, count) for k, count in enumerate(items)]
-        self._phases.append((PHASES * max(self.program.stages.values()), items[0]))
+        depth = max(self.program.stages.values())
+        finishes = [tensors, blocks.models] if self.program.sums("all_total") else [tensors]
+        for stage in range(depth):
+            items = enumerate([None, *finishes])
+            self._phases += [(PHASES * stage + k, count) for k, count in items]
+        self._phases.append((PHASES * depth, None))
         addresses = [table.ctypes.data for table in (self._blocks, *self._sums)]
         self._header[7:] = [addresses[0], tensors, *addresses[1:]]
 
@@ -95,8 +95,9 @@ class Launch:
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         self._steps[self._moving] += 1
-        for phase, items in self._phases or [(0, len(self._chunks))]:
-            self._header[6], self._header[1], self._tickets[0] = phase, items, 0
+        for phase, items in self._phases or [(0, None)]:
+            count = len(self._chunks) if items is None else items
+            self._header[6], self._header[1], self._tickets[0] = phase, count, 0
             team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
             self._slots[self._moving] = self._updates[self._moving]
