@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from thalweg import ops
 from thalweg.engines.numba import Launch
-from thalweg.engines.tables import cut
 from thalweg.rules import (
     Rule,
     conventions,
@@ -88,9 +87,10 @@ OPERATORS = {
 def interpret(program: Program, given: dict[str, Any]) -> dict[str, Any]:
     """The arrays and scalar slots after one run of the program, instruction by instruction."""
     values: dict[Operand, Any] = dict(given)
-    for target, operation, operands in (*program.prologue, *program.body):
-        function = OPERATORS.get(operation) or getattr(ops, operation)
-        values[target] = function(*(values.get(o, o) for o in operands))
+    for target, operation, operands in program.lines:
+        arguments = [values.get(o, o) for o in operands]
+        function = OPERATORS.get(operation)
+        values[target] = function(*arguments) if function else ops.apply(operation, *arguments)
     new = {a: values.get(v, v) for a, v in (*program.outputs, *program.updates)}
     return {**given, **new}
 
@@ -141,8 +141,8 @@ class Compiled:
         taken: Sequence[int] | None = None,
     ) -> None:
         self.rule, program = rule, trace(rule)
-        self.sizes, self.rows = np.array([t.size for t in thetas], np.int64), np.array(rows)
-        self.launch = Launch(program, dtype, len(thetas), len(hypers), self.chunks())
+        self.rows = np.array(rows, np.int64)
+        self.launch = Launch(program, dtype, [t.shape for t in thetas], self.rows)
         self.pieces = []
         for tensor, (theta, row) in enumerate(zip(thetas, rows, strict=True)):
             guards: list[Array] = []
@@ -157,12 +157,6 @@ class Compiled:
             known = {s: rule.initial(s, full) for s in rule.scalars} | full
             values = {**known, "t": (taken or [0] * len(hypers))[row]}
             self.launch.scalars[row] = [values[name] for name in program.scalars]
-
-    def chunks(self, moving: Sequence[int] | None = None) -> npt.NDArray[np.int64]:
-        """The chunk table, of these tensors alone if some are named."""
-        kept = np.arange(len(self.sizes)) if moving is None else np.array(moving, np.int64)
-        sizes = self.sizes[kept]
-        return cut(kept, np.zeros_like(sizes), sizes, self.rows[kept])
 
     def step(self, gradients: Sequence[Array], threads: int = 2) -> None:
         self.launch.pointers[:, 1] = [g.ctypes.data for g in gradients]

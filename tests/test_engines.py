@@ -141,14 +141,14 @@ def test_frozen_pieces_stay_bit_for_bit(name: str) -> None:
     thetas = [random.normal(size=n) for n in (40, CHUNK + 3, 9)]
     hypers = [{**lively(form), "lr": lr} for lr in (0.01, 0.02, 0.03)]
     compiled = Compiled(form, "float64", thetas, hypers, [0, 1, 2])
-    compiled.launch.chunks = compiled.chunks([0, 2])  # row 1 never moves, row 0 not for ever
+    compiled.launch.only(np.array([0, 2]))  # row 1 never moves, row 0 not for ever
     first = {k: np.copy(v) for k, v in compiled.result(1).items()}
     gradients = [random.normal(size=t.size) for t in thetas]
     compiled.step(gradients)
-    compiled.launch.chunks = compiled.chunks([2])
+    compiled.launch.only(np.array([2]))
     after_one = {k: np.copy(v) for k, v in compiled.result(0).items()}
     compiled.step(gradients)
-    compiled.launch.chunks = compiled.chunks([])
+    compiled.launch.only(np.array([], np.int64))
     compiled.step(gradients)
     assert_agree(compiled.result(1), first, 0.0)
     assert_agree(compiled.result(0), after_one, 0.0)

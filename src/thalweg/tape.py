@@ -46,15 +46,12 @@ class Program:
         title: the rule's first line, for people who read kernels.
         arrays: the inputs with one number per element: theta, g and the array slots.
         scalars: the inputs with one number per row: hyperparameters, scalar slots, t.
-        prologue: instructions over scalars alone, in float64.
-        middle: instructions over values per tensor or channel, reductions among them, in float64;
-            empty for rules that step every element by itself.
-        levels: the level of every value of the middle.
-        stages: for every value of middle and body, how many sums lie one behind the other before
-            it, so how many passes over the elements; 0 where it is not named.
+        lines: all instructions, each after those it needs.
+        levels: the level of every instruction's value.
+        stages: of the values that come after a sum, how many sums lie one behind the other before
+            them: how many passes over the elements.
         constants: the scalars and values of the middle that the body reads.
         flags: the values that are conditions.
-        body: instructions over arrays and constants.
         outputs: (array, value to store into it); arrays that stay as they are do not appear.
         updates: (scalar slot, its next value).
     """
@@ -63,15 +60,28 @@ class Program:
     title: str
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
-    prologue: tuple[Instruction, ...]
-    middle: tuple[Instruction, ...]
+    lines: tuple[Instruction, ...]
     levels: Mapping[str, int]
     stages: Mapping[str, int]
     constants: tuple[str, ...]
     flags: frozenset[str]
-    body: tuple[Instruction, ...]
     outputs: tuple[tuple[str, Operand], ...]
     updates: tuple[tuple[str, Operand], ...]
+
+    @cached_property
+    def prologue(self) -> tuple[Instruction, ...]:
+        """The instructions over scalars alone: once per row, in float64."""
+        return tuple(line for line in self.lines if self.levels[line.target] == ROW)
+
+    @cached_property
+    def middle(self) -> tuple[Instruction, ...]:
+        """Those over values per model, tensor or channel, reductions among them, in float64."""
+        return tuple(line for line in self.lines if ROW < self.levels[line.target] < ELEMENT)
+
+    @cached_property
+    def body(self) -> tuple[Instruction, ...]:
+        """Those over arrays: once per element."""
+        return tuple(line for line in self.lines if self.levels[line.target] == ELEMENT)
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
@@ -94,8 +104,7 @@ class Program:
     @cached_property
     def key(self) -> str:
         """A digest of the computation: programs with equal keys compute the same."""
-        parts = (self.arrays, self.scalars, self.prologue, self.middle, self.constants,
-                 sorted(self.flags), self.body, self.outputs, self.updates)  # fmt: skip
+        parts = (self.arrays, self.scalars, self.lines, self.outputs, self.updates)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -255,24 +264,19 @@ class _Tape:
             if target in needed:
                 needed.update(line.operands)
         kept = [(symbol, line) for t, (symbol, line) in self.lines.items() if t in needed]
-        body = tuple(line for symbol, line in kept if symbol.level == ELEMENT)
-        prologue = tuple(line for symbol, line in kept if symbol.level == ROW)
-        middle = [(symbol, line) for symbol, line in kept if ROW < symbol.level < ELEMENT]
-        known = {*scalars, *(line.target for line in prologue), *(s.name for s, _ in middle)}
-        read = (o for line in body for o in line.operands)
+        known = {*scalars, *(symbol.name for symbol, _ in kept if symbol.level < ELEMENT)}
+        read = (o for symbol, line in kept if symbol.level == ELEMENT for o in line.operands)
         constants = dict.fromkeys(o for o in (*read, *outputs.values()) if o in known)
         return Program(
             name=rule.name,
             title=rule.title,
             arrays=arrays,
             scalars=scalars,
-            prologue=prologue,
-            middle=tuple(line for _, line in middle),
-            levels={symbol.name: symbol.level for symbol, _ in middle},
+            lines=tuple(line for _, line in kept),
+            levels={symbol.name: symbol.level for symbol, _ in kept},
             stages={symbol.name: symbol.stage for symbol, _ in kept if symbol.stage},
             constants=tuple(str(c) for c in constants),
             flags=frozenset(symbol.name for symbol, _ in kept if symbol.is_flag),
-            body=body,
             outputs=tuple((s, v) for s, v in outputs.items() if s != v),
             updates=tuple(updates.items()),
         )

@@ -28,7 +28,8 @@ def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints
         int64 of shape (chunks, 4): tensor, first element, one past the last, row.
     """
     sizes = np.broadcast_to(np.asarray(size, np.int64), lengths.shape)
-    pieces = -(-lengths // sizes)
+    # A piece without elements still has a chunk: its row of scalars moves on.
+    pieces = np.maximum(-(-lengths // sizes), 1)
     owner = np.repeat(np.arange(len(lengths)), pieces)
     nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     first = starts[owner] + nth * sizes[owner]
@@ -37,7 +38,7 @@ def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints
 
 
 class Blocks:
-    """How tensors are cut for a program that reduces: into channels, or equal pieces.
+    """How tensors are cut: into channels where something is summed per channel, else equal pieces.
 
     Args:
         shapes: of every tensor.
@@ -48,30 +49,29 @@ class Blocks:
     Attributes:
         table: int64 (tensors, 8): row, first block, blocks, elements of a block, elements, elements
             of a channel, number of indices, model.
-        count: the number of blocks.
-        models: the number of models.
         chunks: the chunk table, every chunk made of whole blocks.
+        blocks: the number of blocks.
+        models: the number of models.
     """
 
     def __init__(
         self,
-        shapes: Sequence[tuple[int, ...]],
+        shapes: Sequence[Sequence[int]],
         rows: Ints,
-        by_channel: bool,
+        by_channel: bool = False,
         models: Ints | None = None,
     ) -> None:
         counts = np.array([math.prod(shape) for shape in shapes], np.int64)
+        dimensions = np.array([len(shape) for shape in shapes], np.int64)
         # A channel is what shares the first index; a vector or a number is one.
         channels = np.array([shape[0] if len(shape) > 1 else 1 for shape in shapes], np.int64)
         lengths = counts // np.maximum(channels, 1)
         widths = np.maximum(lengths, 1) if by_channel else np.full_like(counts, CHUNK)
         blocks = -(-counts // widths)
         first = np.cumsum(blocks) - blocks
-        dimensions = np.array([len(shape) for shape in shapes], np.int64)
         models = np.zeros_like(counts) if models is None else models
         columns = (rows, first, blocks, widths, counts, lengths, dimensions, models)
         self.table = np.stack(columns, axis=1).astype(np.int64)
-        self.count, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
-        size = np.maximum(CHUNK // widths, 1) * widths
-        tensors = np.arange(len(shapes))
-        self.chunks = cut(tensors, np.zeros_like(counts), counts, rows, size)
+        self.blocks, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
+        whole = np.maximum(CHUNK // widths, 1) * widths
+        self.chunks = cut(np.arange(len(shapes)), np.zeros_like(counts), counts, rows, whole)

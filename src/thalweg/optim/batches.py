@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..engines import eager
-from ..engines.tables import cut
 from ..rules.core import Rule
 from ..tape import trace
 
@@ -84,9 +83,9 @@ class Compiled:
         self.group_of_row = np.array([kind[0] for kind in rows])
         self.row_of_item = np.array([rows[kind] for kind in kinds])
 
-        chunks = _chunks(self.parameters, self.row_of_item)
+        shapes = [p.shape for p in self.parameters]
         dtype = str(self.parameters[0].dtype).removeprefix("torch.")
-        self.launch = engine.Launch(program, dtype, len(items), len(rows), chunks)
+        self.launch = engine.Launch(program, dtype, shapes, self.row_of_item)
         self.width = len(program.scalars) - 1 - len(updated)  # of the hyperparameters
         self.launch.scalars[:, self.width :] = [kind[1:] for kind in rows]
         for group in {kind[0] for kind in rows}:
@@ -197,14 +196,6 @@ class Eager:
         theta.copy_(_tensor(fresh))
         for slot, value in slots.items():
             tensors[slot].copy_(_tensor(value))
-
-
-def _chunks(parameters: Sequence[Tensor], rows: Any) -> Any:
-    """The chunk table, one without elements for a row that has only empty parameters."""
-    sizes = np.array([p.numel() for p in parameters], np.int64)
-    chunks = cut(np.arange(len(sizes)), np.zeros_like(sizes), sizes, rows)
-    idle = [(0, 0, 0, row) for row in set(rows.tolist()) - set(chunks[:, 3].tolist())]
-    return np.concatenate([chunks, np.array(idle, np.int64).reshape(-1, 4)])
 
 
 def refuse_layouts(gradients: Sequence[Tensor | None]) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..engines.numba import Launch
-from ..engines.tables import Blocks
 from ..rules.core import Rule
 from ..tape import trace
 from .population import Population
@@ -71,15 +70,14 @@ class _Slice:
         # Lane by lane, so that a row's scalars are worked out once for all its tensors.
         self.lane_of = np.repeat(self.lanes, len(tensors))
         shapes = [tuple(t.shape[1:]) for _ in runs for t in tensors]
-        blocks = Blocks(shapes, self.lane_of, program.sums("channel_total"), self.lane_of)
         self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
         self.slots = [
             [_initial(tensor, rule, slot, hypers) for slot in rule.array_slots]
             for tensor in tensors
         ]
         dtype = str(tensors[0].dtype).removeprefix("torch.")
-        self.launch = Launch(program, dtype, len(shapes), len(runs), blocks)
-        self.chunks = self.launch.chunks
+        self.launch = Launch(program, dtype, shapes, self.lane_of, models=self.lane_of)
+        self.frozen: set[int] = set()
         for row, hyper in enumerate(hypers):
             start = {slot: rule.initial(slot, hyper) for slot in rule.scalars}
             known: dict[str, Any] = {**hyper, **start, "t": 0}
@@ -98,9 +96,8 @@ class _Slice:
         self.launch(threads)
 
     def freeze(self, lanes: Sequence[int]) -> None:
-        own = [k - self.first for k in lanes]
-        self.chunks = self.chunks[~np.isin(self.chunks[:, 3], own)]
-        self.launch.chunks = self.chunks
+        self.frozen.update(k - self.first for k in lanes)
+        self.launch.only(np.flatnonzero(~np.isin(self.lane_of, [*self.frozen])))
 
 
 def _initial(tensor: Tensor, rule: Rule, slot: str, hypers: Sequence[dict[str, float]]) -> Tensor:

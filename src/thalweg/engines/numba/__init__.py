@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,83 +22,91 @@ _GRAIN = 8192  # elements that one more thread must find to be worth waking
 
 
 class Launch:
-    """A kernel with the tables it reads; call it to step every chunk once.
+    """A kernel with the tables it reads; call it to step every tensor once.
 
     Write addresses into `pointers`, values into `scalars`, then call. The step number and the
-    scalar slots of the rows that own a chunk advance by themselves.
+    scalar slots advance by themselves.
+
+    Args:
+        program: what to compute.
+        dtype: "float32" or "float64", of every array.
+        shapes: of every tensor; all of its arrays are contiguous.
+        rows: the row of scalars that each tensor is stepped with.
+        models: the model that each belongs to, for norms over all tensors of one; by default all
+            belong to one.
 
     Attributes:
         pointers: int64 (tensors, arrays): the address of each array of each tensor, in the
             program's order of arrays.
         scalars: float64 (rows, scalars): hyperparameters, scalar slots and t of each row, in the
             program's order; t is the number of steps taken.
-        chunks: int64 (chunks, 4), from `tables.cut`; replace it to step other pieces.
-
-    Args:
-        program: what to compute.
-        dtype: "float32" or "float64".
-        tensors: number of rows of `pointers`.
-        rows: number of rows of `scalars`.
-        chunks: the pieces to step; for a program that reduces, the tensors in their blocks.
     """
 
     def __init__(
-        self, program: Program, dtype: str, tensors: int, rows: int, chunks: Ints | Blocks
+        self,
+        program: Program,
+        dtype: str,
+        shapes: Sequence[Sequence[int]],
+        rows: Ints,
+        models: Ints | None = None,
     ) -> None:
-        self.program = program
-        self.pointers: Ints = np.zeros((tensors, len(program.arrays)), np.int64)
-        self.scalars: Floats = np.zeros((rows, len(program.scalars)))
+        self.program, self._rows = program, rows
+        count = int(rows.max(initial=-1)) + 1
+        self.pointers: Ints = np.zeros((len(shapes), len(program.arrays)), np.int64)
+        self.scalars: Floats = np.zeros((count, len(program.scalars)))
         self._steps = self.scalars[:, -1]
         self._slots = self.scalars[:, -1 - len(program.updates) : -1]
-        self._updates: Floats = np.zeros((rows, len(program.updates)))
+        self._updates: Floats = np.zeros((count, len(program.updates)))
         self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
         self._header: Ints = np.zeros(12, np.int64)
         self._kernel = kernel(program, dtype)
         self._launch = int(self._header.ctypes.data)
-        self._phases: list[tuple[int, int | None]] = []  # a phase, and of how many items
-        if isinstance(chunks, Blocks) and program.middle:
-            self._reduce(chunks)
-        else:
-            self.chunks = chunks.chunks if isinstance(chunks, Blocks) else chunks
+        self._blocks = Blocks(shapes, rows, program.sums("channel_total"), models)
+        self._phases: list[tuple[int, int | None]] = [(0, None)]  # and of how many items each is
+        if program.middle:
+            self._reduce()
+        self.only(np.arange(len(shapes)))
 
-    def _reduce(self, blocks: Blocks) -> None:
+    def _reduce(self) -> None:
         """Room for the sums of every block, tensor and model, and what is done in which order."""
-        sums, tensors = len(self.program.reductions), len(blocks.table)
-        self._blocks = blocks.table
-        shapes = ((blocks.count, sums), (tensors, sums), (blocks.models, sums))
+        sums, blocks = len(self.program.reductions), self._blocks
+        tensors, depth = len(blocks.table), max(self.program.stages.values())
+        shapes = ((blocks.blocks, sums), (tensors, sums), (blocks.models, sums))
         self._sums: list[Floats] = [np.zeros(shape) for shape in shapes]
-        self.chunks = blocks.chunks
-        depth = max(self.program.stages.values())
         finishes = [tensors, blocks.models] if self.program.sums("all_total") else [tensors]
-        for stage in range(depth):
-            items = enumerate([None, *finishes])
-            self._phases += [(PHASES * stage + k, count) for k, count in items]
+        self._phases = [
+            (PHASES * stage + k, items)
+            for stage in range(depth)
+            for k, items in enumerate([None, *finishes])
+        ]
         self._phases.append((PHASES * depth, None))
-        addresses = [table.ctypes.data for table in (self._blocks, *self._sums)]
+        addresses = [table.ctypes.data for table in (blocks.table, *self._sums)]
         self._header[7:] = [addresses[0], tensors, *addresses[1:]]
 
-    @property
-    def chunks(self) -> Ints:
-        """The pieces that a call steps."""
-        return self._chunks
+    def only(self, tensors: Ints) -> None:
+        """From now on step these tensors alone; a row that loses all of its own stands still.
 
-    @chunks.setter
-    def chunks(self, chunks: Ints) -> None:
-        self._chunks = np.ascontiguousarray(chunks, np.int64)
+        Args:
+            tensors: their numbers, in any order.
+        """
+        chunks = self._blocks.chunks
+        self._chunks = np.ascontiguousarray(chunks[np.isin(chunks[:, 0], tensors)])
         elements = int((self._chunks[:, 2] - self._chunks[:, 1]).sum())
         self._useful = min(len(self._chunks), 1 + elements // _GRAIN)
-        # A row without a chunk is frozen, its step number and scalar slots with it.
-        moving = np.flatnonzero(np.bincount(self._chunks[:, 3], minlength=len(self.scalars)))
+        moving = np.unique(self._rows[tensors])
         self._moving: slice | Ints = slice(None) if len(moving) == len(self.scalars) else moving
-        tables = (self._tickets, None, self._chunks, self.pointers, self.scalars, self._updates)
-        self._header[:6] = [len(chunks) if a is None else a.ctypes.data for a in tables]
+        tables = (self._chunks, self.pointers, self.scalars, self._updates)
+        addresses = [table.ctypes.data for table in tables]
+        self._header[:6] = [self._tickets.ctypes.data, len(self._chunks), *addresses]
 
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         self._steps[self._moving] += 1
-        for phase, items in self._phases or [(0, None)]:
-            count = len(self._chunks) if items is None else items
-            self._header[6], self._header[1], self._tickets[0] = phase, count, 0
+        for phase, items in self._phases:
+            self._tickets[0] = 0
+            if items is not None or len(self._phases) > 1:
+                self._header[1] = len(self._chunks) if items is None else items
+                self._header[6] = phase
             team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
             self._slots[self._moving] = self._updates[self._moving]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...tape import Operand, Program
+from ...tape import ROW, Operand, Program
 from .passes import COLUMNS, PHASES, Passes
 from .text import indent, line, operand
 
@@ -149,13 +149,12 @@ def _loop(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:
 
 
 def _row_constants(program: Program) -> list[str]:
-    return [c for c in program.constants if c not in program.levels]
+    return [c for c in program.constants if program.levels.get(c, ROW) == ROW]
 
 
 def _names(program: Program) -> dict[Operand, str]:
     """What each value is called in the source: its own name, unless the source needs that one."""
-    lines = (*program.prologue, *program.middle, *program.body)
-    values = (*program.arrays, *program.scalars, *(line.target for line in lines))
+    values = (*program.arrays, *program.scalars, *(i.target for i in program.lines))
     names: dict[Operand, str] = {}
     taken = set(_RESERVED)
     for value in values:
