@@ -44,17 +44,15 @@ def test_the_program_computes_what_the_rule_does(form: Rule) -> None:
 @pytest.mark.parametrize("form", EVERY_RULE, ids=lambda r: r.name)
 def test_the_program_is_straight_and_each_value_is_set_once_before_it_is_read(form: Rule) -> None:
     program = trace(form)
-    known = {*program.scalars}
+    known = {*program.scalars, *program.arrays}
+    for line in program.lines:
+        assert {o for o in line.operands if isinstance(o, str)} <= known
+        assert line.target not in known
+        known.add(line.target)
+    assert set(program.constants) <= known - {*program.arrays}
+    alone = {*program.scalars, *(line.target for line in program.prologue)}
     for line in program.prologue:
-        assert {o for o in line.operands if isinstance(o, str)} <= known
-        assert line.target not in known
-        known.add(line.target)
-    assert set(program.constants) <= known
-    known = {*program.arrays, *program.constants}
-    for line in program.body:
-        assert {o for o in line.operands if isinstance(o, str)} <= known
-        assert line.target not in known
-        known.add(line.target)
+        assert {o for o in line.operands if isinstance(o, str)} <= alone
     assert {v for _, v in program.outputs if isinstance(v, str)} <= known
     assert [slot for slot, _ in program.updates] == [s for s in form.slots if s in form.scalars]
 

@@ -11,10 +11,7 @@ from .core import LogRange, Reference, rule
     ),
     search={"lr": LogRange(1.0)},
 )  # fmt: skip
-def lars(
-    theta, g, v, t,
-    *, lr=1.0, momentum=0.9, weight_decay=0.0, trust=1e-3, eps=1e-8,
-):  # fmt: skip
+def lars(theta, g, v, t, *, lr=1.0, momentum=0.9, weight_decay=0.0, trust=1e-3, eps=1e-8):
     """LARS: momentum with a learning rate per layer, its norm against its gradient's (2017)."""
     scale = trust * norm(theta) / (norm(g) + weight_decay * norm(theta) + eps)
     scale = where((norm(theta) > 0) & (norm(g) > 0), scale, 1.0)
@@ -46,10 +43,8 @@ def lamb(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight
     ),
     search={"lr": LogRange(3e-3)},
 )  # fmt: skip
-def adamp(
-    theta, g, m, v, t,
-    *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, delta=0.1, wd_ratio=0.1,
-):  # fmt: skip
+def adamp(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
+          delta=0.1, wd_ratio=0.1):  # fmt: skip
     """AdamP: Adam less the part that only lengthens scale-free weights (Heo et al. 2021)."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g

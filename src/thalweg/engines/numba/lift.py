@@ -61,7 +61,9 @@ model = integer(tensors, {columns} * tensor + 7)
 block = first + start // width
 """
 
-_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE + _CHUNK + _TABLES + _ITEM)) | {"i", "largest"}
+_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE + _CHUNK + _TABLES + _ITEM)) | {
+    "i", "largest", "min", "range",  # of the loops
+}  # fmt: skip
 _PREFIXES = ("load_", "store_", "at_", "c_", "sum_")  # of the names made from others
 
 
