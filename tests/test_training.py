@@ -45,7 +45,7 @@ TORCH: dict[str, Make] = {
     "nadam": lambda p, lr: torch.optim.NAdam(p, lr),
     "radam": lambda p, lr: torch.optim.RAdam(p, lr),
 }
-NOT_IN_TORCH = {"lion", RANDOM_SEARCH.name}
+NOT_IN_TORCH = {"adamp", "lamb", "lars", "lion", RANDOM_SEARCH.name}
 
 
 def plain_loop(task: Task, run: Run, regime: Regime, make: Make) -> tuple[list[float], list[float]]:
