@@ -242,7 +242,8 @@ def test_a_rule_that_cannot_work_is_named_with_its_line(bad):
     with pytest.raises(RuleError) as caught:
         tw.trajectory(bad, "bowl", lr=0.1)
     line = bad.formula.__code__.co_firstlineno
-    assert f"{__file__}:{line}: rule {bad.name!r}" in str(caught.value)
+    assert f"{__file__}:{line + 1}: `def {bad.name}(" in str(caught.value)
+    assert f": rule {bad.name!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
