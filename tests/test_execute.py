@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -158,11 +159,24 @@ def test_every_way_is_timed_in_races_of_one_step_too(only: object, regime: Regim
     assert all(0 < t < 1e9 for t in times.values())
 
 
-def test_measuring_restores_the_number_of_threads() -> None:
+def test_ways_are_timed_and_run_with_their_own_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with thread_count(2):
         times = executing._measure(find("wine-mlp"), runs(), REGIME, lanes=2)
         assert torch.get_num_threads() == 2
     assert set(times) == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    seen = []
+    plain = executing.train
+
+    def watching(*args: Any, **more: Any) -> list[Result]:
+        seen.append(torch.get_num_threads())
+        return plain(*args, **more)
+
+    monkeypatch.setattr(executing, "train", watching)
+    list(execute(find("wine-mlp"), [runs(1)], REGIME, Execution("one by one", threads=2)))
+    assert seen == [2]
+    assert torch.get_num_threads() == 1
 
 
 def test_a_way_that_is_none_is_refused() -> None:
@@ -335,9 +349,14 @@ def test_processes_end_with_their_parent_however_it_ends(
         assert parent.stdout.readline() == "ready\n"
         # Two workers and Python's own resource tracker.
         assert within(60, lambda: len(children_of(parent.pid)) >= 3)
-        time.sleep(1.0 if how is signal.SIGINT else 0.2)
         family = children_of(parent.pid)
         if how is signal.SIGINT:
+            # Workers never hear it themselves, from their very first moment on.
+            for _ in range(10):
+                for child in family:
+                    os.kill(child, signal.SIGINT)
+                time.sleep(0.1)
+            assert all(map(running, family))
             os.killpg(parent.pid, how)  # as a terminal does on Ctrl-C: all of them
         else:
             parent.send_signal(how)

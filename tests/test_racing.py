@@ -181,6 +181,39 @@ def test_a_best_rate_still_on_the_edge_is_flagged() -> None:
     assert entry(found, "slow")["learning_rate"] == max(tried)
 
 
+class Counting:
+    """A watcher that keeps the stages' numbers."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[int, int]] = []
+        self.done = 0
+
+    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
+        if run_steps:
+            self.stages.append((run_steps, later))
+
+    def advance(self, run_steps: int) -> None:
+        self.done += run_steps
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def test_the_work_to_come_is_known_from_the_start_and_all_of_it_is_reported() -> None:
+    watcher, steps = Counting(), 256 // 16
+    race("quadratic:dim=4", optimizers=["sgd", "rprop", "random_search"], budget=2, seeds=3,
+         epochs=1, watcher=watcher)  # fmt: skip
+    entrants, tuning, rounds, extra = 3, 2, 3, 2
+    # Random search on a quadratic around 0 likes ever smaller spreads: all rounds are needed.
+    assert watcher.stages[0] == (
+        entrants * 2 * tuning * steps, entrants * (rounds * extra * tuning + 3) * steps,
+    )  # fmt: skip
+    for (_, later), (work, rest) in itertools.pairwise(watcher.stages):
+        assert later == work + rest
+    assert watcher.stages[-1] == (entrants * 3 * steps, 0)
+    assert watcher.done == sum(work for work, _ in watcher.stages)
+
+
 # Chosen on validation alone.
 
 

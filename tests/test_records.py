@@ -292,6 +292,22 @@ def test_a_damaged_way_to_run_is_measured_again(copy: Path, content: str) -> Non
     assert path.read_text(encoding="utf-8") == kept
 
 
+def test_every_task_and_regime_keeps_a_way_to_run_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = iter([Execution("lanes", 3), Execution("lanes", 5), Execution("one by one")])
+    monkeypatch.setattr(run, "choose", lambda *args: next(ways))
+    first = race("wine-mlp", out=tmp_path, **SMALL).document
+    second = race("wine-mlp", out=tmp_path, **{**SMALL, "epochs": 2}).document
+    third = race("quadratic:dim=4", out=tmp_path, **SMALL).document
+    said = [d["setting"]["executor"] for d in (first, second, third)]
+    assert said == [str(Execution("lanes", 3)), str(Execution("lanes", 5)),
+                    str(Execution("one by one"))]  # fmt: skip
+    for arguments, way in (({}, said[0]), ({"epochs": 2}, said[1])):
+        again = race("wine-mlp", out=tmp_path, **{**SMALL, **arguments}).document
+        assert again["setting"]["executor"] == way
+
+
 # Races that share a folder.
 
 
