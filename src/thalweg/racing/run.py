@@ -198,16 +198,13 @@ class _Racing:
     def _perform(self, stage: str, runs: Sequence[Run], test: bool, later: int = 0) -> None:
         """Do those of the runs that no record holds, a group at a time."""
         spec, store = self.spec, self.store
-        # Groups are made of all runs before the finished ones are left out, so that a race that
-        # was interrupted goes on with the groups of one that was not.
-        groups = []
-        for group in grouped(runs, self.way):
-            absent = set(store.missing([spec.identity(run, test) for run in group]))
-            if left := [run for run in group if spec.identity(run, test) in absent]:
-                groups.append(left)
+        # A file holds a whole group: what is missing falls into the groups it fell into before.
+        absent = set(store.missing([spec.identity(run, test) for run in runs]))
+        left = [run for run in runs if spec.identity(run, test) in absent]
+        groups = grouped(left, self.way)
         if not groups:
             return
-        count = sum(map(len, groups))
+        count = len(left)
         text = f"{stage}: {count:,} run{'s' * (count > 1)} of {spec.steps:,} steps"
         self.watcher.stage(text, count * spec.steps, later)
         with closing(
