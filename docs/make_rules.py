@@ -18,8 +18,15 @@ _INTRODUCTION = """\
 
 One step of each optimizer, printed from the statements that every engine runs. $`\\theta`$ is the
 parameter, $`g`$ its gradient, $`t`$ the number of the step, counted from 1; all operations are
-element by element. A line gives a variable its new value, which the lines below it use. State
-starts at 0 where nothing else is said. `thalweg rules NAME` prints the same in a terminal.
+element by element, but for those that measure a whole tensor. A line gives a variable its new
+value, which the lines below it use. State starts at 0 where nothing else is said. `thalweg rules
+NAME` prints the same in a terminal.
+
+$`\\|\\theta\\|`$ is the Euclidean norm of a tensor, $`\\langle g, \\theta\\rangle`$ the inner
+product of two, $`n`$ the number of a tensor's elements, $`\\dim(\\theta)`$ the number of its
+indices. A subscript $`c`$ says *per channel*: one number for each first index, an output of
+the layer (a vector is one channel); $`\\max_c`$ is the largest of those numbers. The subscript
+$`\\mathrm{all}`$ says over all parameters of the model together.
 """
 
 

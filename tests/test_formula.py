@@ -80,15 +80,35 @@ def test_golden() -> None:
         ("exp(a) * clamp(b, 0, 1)", "exp(a)·clamp(b, 0, 1)"),
         ("clamp(b, high=1, low=0)", "clamp(b, 0, 1)"),
         ("pow(max(a, b), 2) + +c", "max(a, b)² + c"),
+        ("norm(a + b) * norm(c, 'channel')**2", "‖a + b‖·‖c‖_c²"),
+        ("sqrt(norm(a, over='all'))", "√‖a‖_all"),
+        ("dot(a + b, c) / dot(x=a, y=b, over='channel')", "⟨a + b, c⟩ / ⟨a, b⟩_c"),
+        ("total(a) + total(a * b, 'channel')", "∑ a + ∑_c (a·b)"),
+        ("total(a**2, 'all') * b", "(∑_all a²)·b"),
+        ("total(total(abs(a)), 'tensor')", "∑ (∑ |a|)"),
+        ("peak(abs(a)) / dimensions(theta)", "max_c(|a|) / dim(θ)"),
+        ("where((a > b) | (b > c) & (a > c), a, c)", "{a if a > b ∨ b > c ∧ a > c; else c}"),
     ],
 )
 def test_parentheses(source: str, text: str) -> None:
     assert formula.text(define(f"return {source}", "a=1.0, b=1.0, c=1.0, n=1.0")) == f"θ ← {text}"
 
 
+def test_the_size_of_a_tensor_is_n_unless_that_is_taken() -> None:
+    sizes = "return count(theta) * sqrt(count(g, 'channel'))"
+    assert formula.text(define(sizes, "a=1.0")) == "θ ← n·√n_c"
+    assert formula.text(define(f"{sizes} * n", "n=1.0")) == "θ ← n_θ·√n_c·n"
+
+
 @pytest.mark.parametrize(
     ("source", "latex"),
     [
+        ("norm(a, 'all')**2", r"\left\|a\right\|_{\mathrm{all}}^{2}"),
+        ("total(a, 'channel') * b", r"\left(\sum\nolimits_{c} a\right) \cdot b"),
+        (
+            "peak(abs(dot(a, b, 'channel')))",
+            r"\mathrm{max}_{c}\left(\left|\left\langle a, b\right\rangle_{c}\right|\right)",
+        ),
         ("(a / b)**2", r"\left(\frac{a}{b}\right)^{2}"),
         ("a / b**2", r"\frac{a}{b^{2}}"),
         ("a / b * c", r"\frac{a}{b} \cdot c"),
@@ -234,6 +254,11 @@ def test_combinators_come_first_and_keep_their_names_to_themselves() -> None:
         (2, "return g @ g", "`g @ g` is not arithmetic"),
         (2, "return maximum(g, 1, 2)", "maximum takes 2 values"),
         (2, "return where(g > 0, x=g, z=1)", "give the arguments in order"),
+        (2, "return norm(g, 'row')", "`norm(g, 'row')`: norm is over tensor or channel or all"),
+        (2, "return norm(g, lr)", "norm is over tensor or channel or all"),
+        (2, "return g / count(g, 'all')", "count is over tensor or channel"),
+        (2, "return dot(g, over='all')", "give the arguments in order"),
+        (2, "return peak(g, 'channel')", "peak takes 1 values"),
         (3, "g = -g\nreturn theta, g", "2 values where 1 are due: theta"),
         (1, "g = -g", "printed returns nothing"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import ast
 import re
 import runpy
 import unicodedata
@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -44,32 +45,62 @@ def _symbols(of: Rule, notation: Any) -> dict[str, str]:
     return {re.escape(s): found[s] for s in sorted(found, key=len, reverse=True)}
 
 
-_FUNCTIONS = {"sgn": "sign", "max": "maximum", "min": "minimum"}
+_FUNCTIONS = {
+    "sgn": "sign", "max": "maximum", "min": "minimum", "dim": "dimensions", "maxc": "peak",
+}  # fmt: skip
+_OVER = {"": "", "c": ", 'channel'", "all": ", 'all'"}
 
 
 def _function(match: re.Match[str]) -> str:
-    name = re.sub(r"\W|mathrm|left", "", match[0])
+    name = re.sub(r"[\W_]|mathrm|left", "", match[0])
     return f"{_FUNCTIONS.get(name, name)}("
 
 
+def _closed(match: re.Match[str]) -> str:
+    """The end of a norm or an inner product, with the subscript that says over what."""
+    return f"{_OVER[match[0].rpartition('_')[2].strip('⟧⟩')]})"
+
+
+def _sum(match: re.Match[str]) -> str:
+    """A sum's sign, which binds what stands behind it as a root's does."""
+    return f"SUM{match[0].strip('∑ ')}**"
+
+
+def _paired(line: str) -> str:
+    """Bars as brackets that show which way they stand: one behind a value closes."""
+    written = ""
+    for letter in line:
+        if letter in "|‖":
+            closes = written[-1] not in " (⌈⟦⟨{√·−¬^"
+            letter = {"|": "⌈⌉", "‖": "⟦⟧"}[letter][closes]
+        written += letter
+    return written
+
+
 def read_text(of: Rule) -> list[str]:
-    raised = f"[{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗⁿᵏ')}]+"
+    def raised(match: re.Match[str]) -> str:
+        exponent = unicodedata.normalize("NFKC", match[0]).replace("−", "-")
+        return f"**({_translate(exponent, symbols)})"
+
+    symbols: dict[str, Any] = {**_symbols(of, formula.TEXT)}
     tokens: dict[str, Any] = {
-        raised: lambda m: f"**({unicodedata.normalize('NFKC', m[0]).replace('−', '-')})",
-        r"[a-z]+\(": _function,
+        f"[{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗⁿᵏ')}]+": raised,
+        r"[a-z]+(_c)?\(": _function,
         r"\bif\b": "if", "; else": " else", ";": " else",
-        **_symbols(of, formula.TEXT),
+        "⟦": "norm(", "⟨": "dot(", "[⟧⟩](_c|_all)?": _closed, "∑(_c|_all)? ": _sum,
+        **symbols,
         "√": "ROOT**", r"\{": "(", r"\}": ")", r"\^": "**", "·": "*", "−": "-",
         "∧": "and", "∨": "or", "¬": "not ", "≤": "<=", "≥": ">=", "=": "==", "≠": "!=", "←": "=",
-        # A bar after a value closes, any other opens.
-        r"(?<=[^\s(|{√·−¬^])\|": ")", r"\|": "abs(",
+        "⌈": "abs(", "⌉": ")",
     }  # fmt: skip
-    return [_translate(line, tokens) for line in formula.text(of).splitlines()]
+    return [_translate(_paired(line), tokens) for line in formula.text(of).splitlines()]
 
 
 def read_latex(of: Rule) -> list[str]:
     tokens: dict[str, Any] = {
-        r"\\mathrm\{\w+\}\\left\(": _function,
+        r"\\mathrm\{\w+\}(_\{c\})?\\left\(": _function,
+        r"\\left\\\|": "norm(", r"\\right\\\|": "⟧",
+        r"\\left\\langle": "dot(", r"\\right\\rangle": "⟧", r"\\sum(\\nolimits)?": "∑",
         **_symbols(of, formula.LATEX),
         r"\\begin\{cases\}": "(", r"& \\text\{otherwise\} \\end\{cases\}": ")",
         r"& \\text\{if \}": "if", r"\\\\": "else",
@@ -78,8 +109,15 @@ def read_latex(of: Rule) -> list[str]:
         r"\}": ")", r"&\\leftarrow": "=", "=": "==", r"\\cdot": "*", r"\\land": "and",
         r"\\lor": "or", r"\\lnot": "not", r"\\le": "<=", r"\\ge": ">=", r"\\ne": "!=",
     }  # fmt: skip
+    subscripts: dict[str, Any] = {"⟧(_c|_all)?": _closed, "∑(_c|_all)? ": _sum}
     inside = formula.latex(of).removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
-    return [_translate(line.removesuffix(r" \\"), tokens) for line in inside.splitlines()]
+    found = []
+    for line in inside.splitlines():
+        marked = re.sub(
+            r"(\||rangle|nolimits)_\{(?:\\mathrm\{)?(c|all)\}(?:(?<=all\})\})?", r"\1_\2", line
+        )
+        found.append(_translate(_translate(marked.removesuffix(r" \\"), tokens), subscripts))
+    return found
 
 
 def read_mathml(of: Rule) -> list[str]:
@@ -94,13 +132,17 @@ def read_mathml(of: Rule) -> list[str]:
 
 
 _SIGNS = {"⋅": "*", "−": "-", "∧": "and", "∨": "or", "¬": "not", "≤": "<=", "≥": ">=", "=": "==",
-          "≠": "!=", "←": "=", "\u2061": ""}  # fmt: skip
+          "≠": "!=", "←": "=", "\u2061": "", "∑": "SUM"}  # fmt: skip
 
 
 def _python(node: ET.Element, known: dict[bytes, str]) -> str:
     if name := known.get(ET.tostring(node)):
         return name
-    parts = [_python(child, known) for child in node] if node.tag != "msubsup" else []
+    if node.tag == "msubsup":
+        base = ET.Element("msub")
+        base.extend(node[:2])
+        return f"{_python(base, known)}**({_python(node[2], known)})"
+    parts = [_python(child, known) for child in node]
     match node.tag:
         case "mn":
             return node.text or ""
@@ -114,19 +156,30 @@ def _python(node: ET.Element, known: dict[bytes, str]) -> str:
             return f"sqrt({' '.join(parts)})"
         case "msup":
             return "{}**({})".format(*parts)
-        case "msubsup":
-            base = ET.Element("msub")
-            base.extend(node[:2])
-            return f"{known[ET.tostring(base)]}**({_python(node[2], known)})"
+        case "msub":
+            return _lowered(*parts)
         case "mtable":
             return " else ".join(parts)
         case "mtext":
             return "if " if (node.text or "").startswith("if") else ""
-    if node.tag == "mrow" and parts and parts[0] == "|":
-        return f"abs({parts[1]})"
-    if node.tag == "mrow" and parts and parts[0] == "{":
-        return f"({parts[1]})"
+        case "mrow":
+            return _row(parts)
     return " ".join(parts)
+
+
+def _lowered(base: str, over: str) -> str:
+    if base.endswith(")"):
+        return f"{base[:-1]}{_OVER[over]})"
+    return {"SUM": f"SUM_{over}", "maximum": "peak"}[base]
+
+
+def _row(parts: list[str]) -> str:
+    opening, *others = parts or [""]
+    if opening in ("|", "‖", "⟨"):
+        return f"{ {'|': 'abs', '‖': 'norm', '⟨': 'dot'}[opening] }({' '.join(others[:-1])})"
+    if opening == "{":
+        return f"({others[0]})"
+    return ("**" if re.fullmatch("SUM(_[a-z]+)?", opening) else " ").join(parts)
 
 
 READERS = {"text": read_text, "latex": read_latex, "mathml": read_mathml}
@@ -134,21 +187,60 @@ READERS = {"text": read_text, "latex": read_latex, "mathml": read_mathml}
 # --- Printed, read back, run ---
 
 
+# Where the default keeps a branch from being taken.
+LIVELY = {"adamp": {"delta": 1.2}}
+
+
 @pytest.mark.parametrize("notation", ["text", "latex", "mathml"])
-@pytest.mark.parametrize("name", rules.registry())
-def test_every_rule_means_what_it_computes(name: str, notation: str) -> None:
-    found = rules.find(name)
+@pytest.mark.parametrize(
+    "found",
+    [*rules.registry().values(), rules.clip_norm(rules.sgd, max_norm=0.5)],
+    ids=lambda found: found.name,
+)
+def test_every_rule_means_what_it_computes(found: Rule, notation: str) -> None:
     statements = READERS[notation](found)
-    draw = random.Random(name)
+    rng = np.random.default_rng(0)
+    hyper = {k: v or 0.3 for k, v in found.defaults.items()} | LIVELY.get(found.name, {})
     for t in range(1, 20):
-        state = {s: draw.uniform(0.2, 2) for s in ("theta", "g", *found.slots)}
-        expected = found(*state.values(), t)
-        scope = reading({**vars(ops), **state, **found.defaults, "t": t})
-        for statement in statements:
-            exec(statement, scope)
-        got = [scope[s] for s in ("theta", *found.slots)]
-        # g² is printed where the rule multiplies twice, which may round once less.
-        assert got == pytest.approx(list(expected), rel=1e-9, nan_ok=True)
+        shape = (3, 2) if t % 3 else (4,)
+        state: dict[str, Any] = {"theta": rng.normal(size=shape), "g": rng.normal(size=shape)}
+        if t in (5, 7):  # the norms that are not divided by
+            state["theta" if t == 5 else "g"] *= 0
+        for slot in found.slots:
+            state[slot] = rng.uniform(0.2, 2, () if slot in found.scalars else shape)
+        with np.errstate(all="ignore"):
+            expected = found(*state.values(), t, **hyper)
+            scope = reading({**vars(ops), **CHOICES, **state, **hyper, "t": t})
+            for statement in statements:
+                tree = ast.fix_missing_locations(Choices().visit(ast.parse(statement)))
+                exec(compile(tree, statement, "exec"), scope)
+        for name, value in zip(("theta", *found.slots), expected, strict=True):
+            # g² is printed where the rule multiplies twice, which may round once less.
+            np.testing.assert_allclose(scope[name], value, rtol=1e-9, atol=1e-12)
+
+
+CHOICES = {"And": np.logical_and, "Or": np.logical_or, "Not": np.logical_not}
+
+
+class Choices(ast.NodeTransformer):
+    """Python's own choices and conditions as those that work element by element."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        return self._call("where", node.test, node.body, node.orelse)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        first, *others = node.values
+        for other in others:
+            first = self._call(type(node.op).__name__, first, other)
+        return first
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        if isinstance(node.op, ast.Not):
+            return self._call("Not", node.operand)
+        return self.generic_visit(node)
+
+    def _call(self, name: str, *args: ast.expr) -> ast.Call:
+        return ast.Call(ast.Name(name, ast.Load()), [self.visit(arg) for arg in args], [])
 
 
 @given(st.data())
@@ -185,11 +277,18 @@ EXACT: dict[str, Any] = {
     "minimum": lambda x, y: x - 3 * y,
     "clamp": lambda x, y, z: x - 3 * y + z,
     "where": lambda c, x, y: x if c else y,
+    "total": lambda x, over="tensor": 2 * x + len(over),
+    "norm": lambda x, over="tensor": x * x + 2 * len(over),
+    "dot": lambda x, y, over="tensor": x - 5 * y + 3 * len(over),
+    "peak": lambda x: 7 * x - 2,
+    "dimensions": lambda x: x - 11,
+    "count": lambda x, over="tensor": Fraction(len(over), 3),
+    "theta": None,
 }
 
 
 class Root:
-    """√x as Python can read it: `ROOT**x` binds as a root sign does."""
+    """√x as Python can read it: `ROOT**x` binds as a root sign does, and `SUM**x` as ∑."""
 
     def __init__(self, sqrt: Callable[[Any], Any]) -> None:
         self.sqrt = sqrt
@@ -200,7 +299,11 @@ class Root:
 
 def reading(scope: dict[str, Any]) -> dict[str, Any]:
     """The scope with what stands in a formula where Python has no such notation."""
-    return {**scope, "frac": lambda x: lambda y: x / y, "ROOT": Root(scope["sqrt"])}
+    sums = {
+        f"SUM{sign}": Root(lambda x, over=over: scope["total"](x, over))  # type: ignore[misc]
+        for sign, over in {"": "tensor", "_c": "channel", "_all": "all"}.items()
+    }
+    return {**scope, **sums, "frac": lambda x: lambda y: x / y, "ROOT": Root(scope["sqrt"])}
 
 
 def _exact(source: str) -> str:
@@ -220,13 +323,18 @@ def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds(
             "({})**{}".format, inner, st.sampled_from(["2", "3", "-1", "n", "(n + 1)", "n**2"])
         ),
-        st.builds("{}({})".format, st.sampled_from(["sqrt", "exp", "abs", "sign"]), inner),
-        st.builds("{}({}, {})".format, st.sampled_from(["maximum", "minimum"]), inner, inner),
+        st.builds("{}({})".format, st.sampled_from(FUNCTIONS), inner),
+        st.builds(
+            "{}({}, {})".format, st.sampled_from(["maximum", "minimum", "dot"]), inner, inner
+        ),
+        st.builds("{}({}{})".format, st.sampled_from(["total", "norm"]), inner, OVER),
+        st.builds("dot({}, {}{})".format, inner, inner, OVER),
         st.builds("where({}, {}, {})".format, condition, inner, inner),
         st.builds("({} if {} else {})".format, inner, condition, inner),
     )
 
 
-EXPRESSIONS = st.recursive(
-    st.sampled_from(["1", "2", *(name for name, _, _ in NUMBERS)]), _compound, max_leaves=8
-)
+FUNCTIONS = ["sqrt", "exp", "abs", "sign", "peak", "dimensions", "norm", "total"]
+OVER = st.sampled_from(["", ", 'tensor'", ", 'channel'", ", over='all'"])
+LEAVES = ["1", "2", "count(theta)", "count(theta, 'channel')", *(name for name, _, _ in NUMBERS)]
+EXPRESSIONS = st.recursive(st.sampled_from(LEAVES), _compound, max_leaves=8)

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from .shorthand import shorten
 from .symbols import GREEK, Symbol
-from .tree import Expr
+from .tree import Expr, scoped
 
 
 class Level(IntEnum):
@@ -61,8 +61,10 @@ class Notation:
     block: Callable[[Sequence[tuple[str, str]]], str]
     shorten: Callable[[Expr], Expr] = shorten
     functions: Mapping[str, str] = field(
-        default_factory=lambda: {"sign": "sgn", "maximum": "max", "minimum": "min"}
-    )
+        default_factory=lambda: {
+            "sign": "sgn", "maximum": "max", "minimum": "min", "dimensions": "dim",
+        }
+    )  # fmt: skip
 
 
 def _infix(pattern: str, signs: Mapping[str, str]) -> dict[str, Form]:
@@ -70,6 +72,27 @@ def _infix(pattern: str, signs: Mapping[str, str]) -> dict[str, Form]:
     forms = {}
     for name, (level, left, right) in _BINDING.items():
         forms[name] = Form(pattern.replace("SIGN", signs.get(name, name)), level, (left, right))
+    return forms
+
+
+def _reductions(
+    signs: Mapping[str, tuple[str, str]], lower: Callable[[str, str], str]
+) -> dict[str, Form]:
+    """Norms, inner products, sums and maxima; what is reduced over is a subscript of their sign.
+
+    Args:
+        signs: of each, the sign that bears the subscript, and the text around it, SIGN.
+        lower: puts a subscript to a sign.
+    """
+    forms = {}
+    for name, (sign, around) in signs.items():
+        # A sum reaches as far as a product does, to a reader: it stands in none without
+        # parentheses, nor does one stand in it.
+        level, needs = (Level.QUOTIENT, Level.POWER) if name == "total" else (Level.ATOM, Level.ANY)
+        for subscript in ("c",) if name == "peak" else ("", "c", "all"):
+            lowered = lower(sign, subscript) if subscript else sign
+            key = scoped(name, subscript if name != "peak" else "")
+            forms[key] = Form(around.replace("SIGN", lowered), level, (needs,))
     return forms
 
 
@@ -129,6 +152,11 @@ TEXT = Notation(
         "sqrt": Form("√%s", Level.POWER, (Level.ATOM,)),
         "abs": Form("|%s|", Level.ATOM),
         "cases": Form(_text_cases, Level.ATOM),
+        **_reductions(
+            {"norm": ("‖%s‖", "SIGN"), "dot": ("⟨%s, %s⟩", "SIGN"), "total": ("∑", "SIGN %s"),
+             "peak": ("max", "SIGN(%s)")},
+            lambda sign, over: f"{sign}_{over}",
+        ),
     },
     number="%s",
     group="(%s)",
@@ -136,7 +164,7 @@ TEXT = Notation(
     symbol=_text_symbol,
     call="%s(%s)",
     block=_text_block,
-)
+)  # fmt: skip
 
 
 # --- LaTeX ---
@@ -187,6 +215,13 @@ LATEX = Notation(
         "sqrt": Form(r"\sqrt{%s}", Level.POWER),
         "abs": Form(r"\left|%s\right|", Level.ATOM),
         "cases": Form(_latex_cases, Level.ANY),
+        **_reductions(
+            {"norm": (r"\left\|%s\right\|", "SIGN"),
+             "dot": (r"\left\langle %s, %s\right\rangle", "SIGN"),
+             "total": (r"\sum", "SIGN %s"), "peak": (r"\mathrm{max}", r"SIGN\left(%s\right)")},
+            lambda sign, over: (r"\sum\nolimits" if sign == r"\sum" else sign)
+            + f"_{{{_latex_word(over)}}}",
+        ),
     },
     number="%s",
     group=r"\left(%s\right)",
@@ -201,6 +236,7 @@ LATEX = Notation(
 
 _ABOVE = {"hat": "^", "bar": "‾", "tilde": "~", "dot": "˙"}
 _NOBREAK = "\u00a0"
+_MATHML_CALL = "<mrow>SIGN<mo>\u2061</mo><mrow><mo>(</mo>%s<mo>)</mo></mrow></mrow>"
 
 
 def _mathml_symbol(symbol: Symbol) -> str:
@@ -264,11 +300,18 @@ MATHML = Notation(
         "sqrt": Form("<msqrt>%s</msqrt>", Level.POWER),
         "abs": Form("<mrow><mo>|</mo>%s<mo>|</mo></mrow>", Level.ATOM),
         "cases": Form(_mathml_cases, Level.ANY),
+        **_reductions(
+            {"norm": ("<mrow><mo>‖</mo>%s<mo>‖</mo></mrow>", "SIGN"),
+             "dot": ("<mrow><mo>⟨</mo>%s<mo>,</mo>%s<mo>⟩</mo></mrow>", "SIGN"),
+             "total": ("<mo>∑</mo>", "<mrow>SIGN%s</mrow>"),
+             "peak": ("<mi>max</mi>", _MATHML_CALL)},
+            lambda sign, over: f"<msub>{sign}<mi>{over}</mi></msub>",
+        ),
     },
     number="<mn>%s</mn>",
     group="<mrow><mo>(</mo>%s<mo>)</mo></mrow>",
     comma="<mo>,</mo>",
     symbol=_mathml_symbol,
-    call="<mrow><mi>%s</mi><mo>\u2061</mo><mrow><mo>(</mo>%s<mo>)</mo></mrow></mrow>",
+    call=_MATHML_CALL.replace("SIGN", "<mi>%s</mi>"),
     block=_mathml_block,
-)
+)  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import ops
 from ..rules import Rule, RuleError
-from .tree import Expr, Name, Number, Op, Statement, names
+from .tree import Expr, Name, Number, Op, Statement, names, scoped
 
 
 def statements(rule: Rule) -> list[Statement]:
@@ -48,7 +48,10 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 _VOCABULARY: dict[Any, str] = {getattr(ops, name): name for name in ops.__all__ if name != "pi"}
-_ARITY = {name: len(inspect.signature(f).parameters) for f, name in _VOCABULARY.items()} | {"**": 2}
+_PARAMETERS = {name: inspect.signature(f).parameters for f, name in _VOCABULARY.items()}
+_REDUCING = frozenset(name for name, known in _PARAMETERS.items() if "over" in known)
+_ARITY = {name: len(p) - (name in _REDUCING) for name, p in _PARAMETERS.items()} | {"**": 2}
+_OVER = {"tensor": "", "channel": "c", "all": "all"}
 _VOCABULARY |= {builtins.abs: "abs", max: "maximum", min: "minimum", pow: "**"}
 
 
@@ -119,9 +122,25 @@ class _Expression:
         name = _VOCABULARY.get(target, path[-1]) if callable(target) else path[-1]
         if keywords:
             args = self._in_order(node, target, args, keywords)
+        over = ""
+        if name in _REDUCING and len(args) == _ARITY[name] + 1:
+            *args, last = args
+            over = self._over(node, name, last)
         if name in _ARITY and len(args) != _ARITY[name]:
             raise self.error(node, f"`{ast.unparse(node)}`: {name} takes {_ARITY[name]} values")
-        return self._op(name, *args)
+        if name == "count":  # all arrays of a formula are of one shape
+            return Name("count(theta, 'channel')" if over else "count(theta)")
+        return self._op(scoped(name, over), *args)
+
+    def _over(self, node: ast.Call, name: str, last: ast.expr) -> str:
+        """The subscript of what a reduction goes over, which is written out or a constant's."""
+        over = last.value if isinstance(last, ast.Constant) else None
+        if isinstance(last, ast.Name):
+            over = self.scope.get(last.id)
+        known = [key for key in _OVER if name != "count" or key != "all"]
+        if over not in known:
+            raise self.error(node, f"`{ast.unparse(node)}`: {name} is over {' or '.join(known)}")
+        return _OVER[str(over)]
 
     def _in_order(
         self, node: ast.Call, target: Any, args: list[ast.expr], keywords: list[ast.keyword]

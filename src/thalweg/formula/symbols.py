@@ -30,6 +30,9 @@ _CONVENTIONS: dict[str, tuple[str, ...]] = {
     "weight_decay": ("lambda", "lambda_w"),
     "lambd": ("lambda", "lambda_1"),
     "lam": ("lambda", "lambda_1"),
+    # The sizes of the tensor and of a channel, which are no variables and are written as such.
+    "count(theta)": ("n", "n_theta"),
+    "count(theta, 'channel')": ("n_c", "n_theta_c"),
 }
 
 

@@ -47,3 +47,8 @@ def names(expr: Expr) -> Iterator[str]:
     elif isinstance(expr, Op):
         for arg in expr.args:
             yield from names(arg)
+
+
+def scoped(name: str, over: str) -> str:
+    """The operation of a reduction: of the tensor by its name alone, of `c` or `all` beside it."""
+    return f"{name} {over}" if over else name
