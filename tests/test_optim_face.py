@@ -35,11 +35,12 @@ defaults = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.name)
 
 
 @names
-def test_signature_is_torch_s_and_an_engine(name: str) -> None:
+def test_signature_is_torch_s_and_our_own_options(name: str) -> None:
     theirs = inspect.signature(getattr(torch.optim, name)).parameters
     mine = dict(inspect.signature(getattr(ours, name)).parameters)
-    engine = mine.pop("engine")
-    assert (engine.kind, engine.default) == (inspect.Parameter.KEYWORD_ONLY, "auto")
+    for key, default in (("engine", "auto"), ("convention", "torch"), ("skip_nonfinite", False)):
+        own = mine.pop(key)
+        assert (own.kind, own.default) == (inspect.Parameter.KEYWORD_ONLY, default)
     assert list(mine) == list(theirs)
     for key, parameter in theirs.items():
         assert mine[key].kind == parameter.kind, key
@@ -353,7 +354,7 @@ def test_without_numba_the_eager_engine_steps_in(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_public_classes_are_all_there() -> None:
-    assert set(NAMES) | {"Lion"} <= set(ours.__all__)
+    assert set(NAMES) | {"AdamP", "LAMB", "LARS", "Lion"} <= set(ours.__all__)
     for name in ours.__all__:
         assert inspect.getdoc(getattr(ours, name)), name
     assert Path(ours.__file__).name == "__init__.py"

@@ -1,6 +1,7 @@
 """torch optimizers made of rules: change `torch.optim` to `thalweg.optim` and go on."""
 
 from .adapter import RuleOptimizer, from_rule
+from .beyond import LAMB, LARS, AdamP, Lion
 from .classes import (
     ASGD,
     SGD,
@@ -9,22 +10,25 @@ from .classes import (
     Adam,
     Adamax,
     AdamW,
-    Lion,
     NAdam,
     RAdam,
     RMSprop,
     Rprop,
 )
 from .closures import LookaheadNesterov, RandomSearch
+from .sparse import SparseAdam
 from .wrappers import EMA, Lookahead
 
 __all__ = [
     "ASGD",
     "EMA",
+    "LAMB",
+    "LARS",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamP",
     "AdamW",
     "Adamax",
     "Lion",
@@ -36,5 +40,6 @@ __all__ = [
     "RandomSearch",
     "Rprop",
     "RuleOptimizer",
+    "SparseAdam",
     "from_rule",
 ]

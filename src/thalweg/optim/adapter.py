@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from inspect import Parameter, Signature
 from numbers import Real
-from re import findall
+from re import findall, fullmatch
 from typing import Any, ClassVar
 
 import torch
@@ -18,11 +19,15 @@ from torch.optim import optimizer as torch_optimizer
 from ..errors import ThalwegError, UsageError
 from ..rules import maximize
 from ..rules.core import Rule
+from .finite import all_finite
 from .plan import ENGINES, Plan, trouble_with
 
 # Options that torch's classes take to choose an implementation; here the engine is chosen by
 # what the tensors are, so they are accepted and kept.
 SWITCHES = {"foreach": None, "capturable": False, "differentiable": False, "fused": None}
+
+# Options of the optimizer as a whole.
+_OF_ALL = {"engine": "auto", "skip_nonfinite": False}
 
 _LABELS = {"lr": "learning rate", "eps": "epsilon value"}  # torch's words
 
@@ -35,9 +40,12 @@ class RuleOptimizer(torch.optim.Optimizer):
     Args:
         params: parameters, named parameters, or dicts of a group each, as torch takes them.
         defaults: the options of groups that do not give their own.
-        engine: "auto" steps plain contiguous float32 and float64 parameters on the CPU by one
+        engine: "auto" steps plain dense parameters of 32 or 64 bits a number on the CPU by one
             launch of a compiled kernel and all others one by one; "numba" insists on the kernel;
             "eager" does without it.
+        skip_nonfinite: a step of which any gradient holds NaN or infinity is not taken: parameters,
+            state and step counts stay as they are. A warning says so the 1st, 10th, 100th … time.
+            Otherwise such a gradient does what it does in torch.
 
     Raises:
         UsageError: an option is out of its range, or the engine cannot step a parameter.
@@ -47,19 +55,29 @@ class RuleOptimizer(torch.optim.Optimizer):
         pairs: options that hold two hyperparameters, and these.
         signed: hyperparameters that may be negative or infinite.
         counts_steps: whether the state holds the number of steps under "step".
+        lazy: whether gradients must be sparse, and rows that they do not name stand still.
+        skipped: how many steps were not taken because of `skip_nonfinite`.
     """
 
     state_keys: ClassVar[Mapping[str, str]] = {}
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
     signed: ClassVar[frozenset[str]] = frozenset()
     counts_steps: ClassVar[bool] = True
+    lazy: ClassVar[bool] = False
+    skip_nonfinite: bool = False
+    skipped: int = 0
 
     def __init__(
-        self, params: Iterable[Any], defaults: dict[str, Any], engine: str = "auto"
+        self,
+        params: Iterable[Any],
+        defaults: dict[str, Any],
+        engine: str = "auto",
+        *,
+        skip_nonfinite: bool = False,
     ) -> None:
         if engine not in ENGINES:
             raise UsageError(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
-        self.engine = engine
+        self.engine, self.skip_nonfinite = engine, skip_nonfinite
         self._plan: Plan | None = None
         super().__init__(params, defaults)
 
@@ -68,18 +86,22 @@ class RuleOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def hyper(self, group: Mapping[str, Any]) -> dict[str, float]:
-        """A group's options under the names that the rule uses, all plain numbers."""
+        """A group's options under the names that the rule uses, all plain numbers.
+
+        Where a gradient is to flow through the step to a tensor, it stays one.
+        """
         hyper: dict[str, float] = {}
+        number = _traced if group.get("differentiable") else float
         for option in self.defaults:
             value = group[option]
             if option in self.pairs:
                 if not isinstance(value, Iterable):
                     raise UsageError(f"{option}={value!r} must be a pair of numbers")
-                hyper.update(zip(self.pairs[option], map(float, value), strict=False))
+                hyper.update(zip(self.pairs[option], map(number, value), strict=False))
             elif isinstance(value, Tensor) and value.numel() != 1:
                 raise UsageError(f"Tensor {option} must be 1-element, not {tuple(value.shape)}")
             elif isinstance(value, Real | Tensor):
-                hyper[option] = float(value)
+                hyper[option] = number(value)
         return hyper
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -107,6 +129,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.skip_nonfinite and self._skips():
+            return loss
         if self._plan is None or not self._plan.run(self):
             with torch.no_grad():
                 self._plan = Plan(self)
@@ -115,6 +139,27 @@ class RuleOptimizer(torch.optim.Optimizer):
         return loss
 
     _watched = torch.optim.Optimizer.profile_hook_step(_advance)
+
+    def _skips(self) -> bool:
+        """Whether this step is to be skipped; if so it is counted, and said now and then."""
+        given = [
+            (f"parameter {k} of group {i}", p.grad)
+            for i, group in enumerate(self.param_groups)
+            for k, p in enumerate(group["params"])
+            if p.grad is not None
+        ]
+        if all_finite([g for _, g in given]):
+            return False
+        self.skipped += 1
+        if fullmatch("10*", str(self.skipped)):
+            name = next(name for name, g in given if not all_finite([g]))
+            warnings.warn(
+                f"step not taken, {self.skipped} so far: the gradient of {name} holds NaN or "
+                "infinity (skip_nonfinite=True)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return True
 
     def _hooks(self) -> bool:
         return bool(
@@ -152,6 +197,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         hyper = self.hyper(group)
         for name, default in self.rule(group).defaults.items():
             value = hyper.get(name, group.get(name))
+            value = float(value) if isinstance(value, Tensor) else value
             label = _LABELS.get(name, f"{name} value")
             if not isinstance(value, float) or math.isnan(value):
                 raise UsageError(f"Invalid {label}: {value!r}; it must be a number")
@@ -184,7 +230,15 @@ class RuleOptimizer(torch.optim.Optimizer):
                 group.setdefault(option, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "engine": self.engine}
+        own = {key: getattr(self, key) for key in ("engine", "skip_nonfinite", "skipped")}
+        return {**super().__getstate__(), **own}
+
+
+def _traced(value: Any) -> Any:
+    """A number, or a 0-dim tensor that autograd follows."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        return value.reshape(())
+    return float(value)
 
 
 def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
@@ -195,8 +249,9 @@ def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
         **defaults: other defaults for them.
 
     Returns:
-        A class `(params, lr=…, …, *, maximize=False, engine="auto")`, the same one for the same
-        arguments; the state keys are the slots' names.
+        A class `(params, lr=…, …, *, maximize=False, engine="auto", skip_nonfinite=False)`, the
+        same one for the same arguments; the state keys are the slots' names, but for a slot called
+        "step", which torch calls the number of steps: that is under "step_".
 
     Raises:
         UsageError: a default names no hyperparameter of the rule, or a hyperparameter has a name
@@ -207,7 +262,7 @@ def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
             raise UsageError(
                 f"{rule.name} has no hyperparameter {key!r}; it has {', '.join(rule.defaults)}"
             )
-    for key in ("params", "engine", "maximize", *SWITCHES):
+    for key in ("params", "maximize", *SWITCHES, *_OF_ALL):
         if key in rule.defaults:
             raise UsageError(f"{rule.name}: {key!r} cannot be a hyperparameter of an optimizer")
     return _class_of(rule, tuple(defaults.items()))
@@ -224,7 +279,7 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
             *(Parameter(k, positional, default=v) for k, v in options.items()),
             *(
                 Parameter(k, Parameter.KEYWORD_ONLY, default=v)
-                for k, v in {**switches, "engine": "auto"}.items()
+                for k, v in {**switches, **_OF_ALL}.items()
             ),
         ]
     )
@@ -232,6 +287,7 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
 
     class FromRule(RuleOptimizer):
         __signature__ = signature
+        state_keys = {"step": "step_"}
 
         def __init__(self, *args: Any, **given: Any) -> None:
             try:
@@ -240,8 +296,8 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
                 raise UsageError(f"{rule.name}{signature}: {error}") from None
             bound.apply_defaults()
             defaults = dict(bound.arguments)
-            params, engine = defaults.pop("params"), defaults.pop("engine")
-            super().__init__(params, defaults, engine)
+            own = {key: defaults.pop(key) for key in _OF_ALL}
+            super().__init__(defaults.pop("params"), defaults, **own)
 
         def rule(self, group: Mapping[str, Any]) -> Rule:
             return uphill if group["maximize"] else rule

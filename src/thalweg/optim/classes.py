@@ -1,4 +1,8 @@
-"""The named optimizers, with torch's signatures, defaults and state keys."""
+"""The named optimizers of torch, with its signatures, defaults and state keys.
+
+Every class takes four things beyond torch's: `engine`, `convention`, `skip_nonfinite`, and groups
+with a convention of their own; see `Named`.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,25 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from torch import Tensor
-
 from .. import rules
 from ..errors import UsageError
-from ..rules.core import Combinator, Rule
-from .adapter import RuleOptimizer
+from ..rules.core import Rule
+from .named import Named, Number, Pair, arguments, given, unset
 from .plan import begin
 
-Number = float | Tensor
-Pair = tuple[Number, Number]
+MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
 
-_MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
+_SGD, _MOMENTUM, _ASGD = unset(rules.sgd), unset(rules.momentum), unset(rules.asgd)
+_RPROP, _ADAGRAD, _ADADELTA = unset(rules.rprop), unset(rules.adagrad), unset(rules.adadelta)
+_RMSPROP, _ADAM, _ADAMW = unset(rules.rmsprop), unset(rules.adam), unset(rules.adamw)
+_ADAMAX, _NADAM, _RADAM = unset(rules.adamax), unset(rules.nadam), unset(rules.radam)
 
 
-class SGD(RuleOptimizer):
+class SGD(Named):
     """Gradient descent, plain, with momentum, or with Nesterov momentum: torch.optim.SGD.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "momentum_buffer"}
@@ -34,9 +38,9 @@ class SGD(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.sgd.defaults["lr"],
+        lr: Number = _SGD["lr"],
         momentum: float = 0.0,
-        dampening: float = rules.momentum.defaults["dampening"],
+        dampening: float = _MOMENTUM["dampening"],
         weight_decay: Number = 0.0,
         nesterov: bool = False,
         *,
@@ -45,15 +49,17 @@ class SGD(RuleOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
+    def base(self, group: Mapping[str, Any]) -> Rule:
         if group["nesterov"] and group["dampening"] != 0:
             raise UsageError("Nesterov momentum requires a momentum and zero dampening")
         if group["momentum"] == 0:
-            return _dressed(rules.sgd, group)
-        return _dressed(rules.nesterov if group["nesterov"] else rules.momentum, group)
+            return self.find("sgd", group)
+        return self.find("nesterov" if group["nesterov"] else "momentum", group)
 
     def check(self, group: Mapping[str, Any]) -> None:
         if group["nesterov"] and group["momentum"] <= 0:
@@ -61,11 +67,11 @@ class SGD(RuleOptimizer):
         super().check(group)
 
 
-class ASGD(RuleOptimizer):
+class ASGD(Named):
     """Averaged stochastic gradient descent: torch.optim.ASGD.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"average": "ax"}
@@ -74,10 +80,10 @@ class ASGD(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.asgd.defaults["lr"],
-        lambd: float = rules.asgd.defaults["lambd"],
-        alpha: float = rules.asgd.defaults["alpha"],
-        t0: float = rules.asgd.defaults["t0"],
+        lr: Number = _ASGD["lr"],
+        lambd: float = _ASGD["lambd"],
+        alpha: float = _ASGD["alpha"],
+        t0: float = _ASGD["t0"],
         weight_decay: float = 0.0,
         foreach: bool | None = None,
         maximize: bool = False,
@@ -85,41 +91,45 @@ class ASGD(RuleOptimizer):
         capturable: bool = False,
         *,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.asgd, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("asgd", group)
 
 
-class Rprop(RuleOptimizer):
+class Rprop(Named):
     """Resilient backpropagation: torch.optim.Rprop.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
-    state_keys = {"previous": "prev", "size": "step_size"}
+    state_keys = {"previous": "prev", "size": "step_size", "step": "update"}
     pairs = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("size_min", "size_max")}
     signed = frozenset({"size_min", "size_max"})
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.rprop.defaults["lr"],
-        etas: Pair = (rules.rprop.defaults["eta_minus"], rules.rprop.defaults["eta_plus"]),
-        step_sizes: Pair = (rules.rprop.defaults["size_min"], rules.rprop.defaults["size_max"]),
+        lr: Number = _RPROP["lr"],
+        etas: Pair = (_RPROP["eta_minus"], _RPROP["eta_plus"]),
+        step_sizes: Pair = (_RPROP["size_min"], _RPROP["size_max"]),
         *,
         capturable: bool = False,
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.rprop, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("rprop", group)
 
     def check(self, group: Mapping[str, Any]) -> None:
         super().check(group)
@@ -128,11 +138,11 @@ class Rprop(RuleOptimizer):
             raise UsageError(f"Invalid eta values: {low}, {high}; they must hold 1 between them")
 
 
-class Adagrad(RuleOptimizer):
+class Adagrad(Named):
     """AdaGrad: torch.optim.Adagrad.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"s": "sum"}
@@ -140,19 +150,21 @@ class Adagrad(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.adagrad.defaults["lr"],
-        lr_decay: float = rules.adagrad.defaults["lr_decay"],
+        lr: Number = _ADAGRAD["lr"],
+        lr_decay: float = _ADAGRAD["lr_decay"],
         weight_decay: float = 0.0,
-        initial_accumulator_value: float = rules.adagrad.defaults["initial_accumulator_value"],
-        eps: float = rules.adagrad.defaults["eps"],
+        initial_accumulator_value: float = _ADAGRAD["initial_accumulator_value"],
+        eps: float = _ADAGRAD["eps"],
         foreach: bool | None = None,
         *,
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
         for index, group in enumerate(self.param_groups):  # torch begins this state at once
             rule, hyper = self.rule(group), self.hyper(group)
             for parameter in group["params"]:
@@ -163,15 +175,15 @@ class Adagrad(RuleOptimizer):
         for state in self.state.values():
             state["sum"].share_memory_()
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.adagrad, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("adagrad", group)
 
 
-class Adadelta(RuleOptimizer):
+class Adadelta(Named):
     """AdaDelta: torch.optim.Adadelta.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "square_avg", "d": "acc_delta"}
@@ -179,9 +191,9 @@ class Adadelta(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.adadelta.defaults["lr"],
-        rho: float = rules.adadelta.defaults["rho"],
-        eps: float = rules.adadelta.defaults["eps"],
+        lr: Number = _ADADELTA["lr"],
+        rho: float = _ADADELTA["rho"],
+        eps: float = _ADADELTA["eps"],
         weight_decay: float = 0.0,
         foreach: bool | None = None,
         *,
@@ -189,11 +201,13 @@ class Adadelta(RuleOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.adadelta, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("adadelta", group)
 
     def check(self, group: Mapping[str, Any]) -> None:
         super().check(group)
@@ -201,11 +215,11 @@ class Adadelta(RuleOptimizer):
             raise UsageError(f"Invalid rho value: {group['rho']}; it must be at most 1")
 
 
-class RMSprop(RuleOptimizer):
+class RMSprop(Named):
     """RMSProp, plain, centered, with momentum, or both: torch.optim.RMSprop.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "square_avg", "mean": "grad_avg", "b": "momentum_buffer"}
@@ -213,9 +227,9 @@ class RMSprop(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.rmsprop.defaults["lr"],
-        alpha: float = rules.rmsprop.defaults["alpha"],
-        eps: float = rules.rmsprop.defaults["eps"],
+        lr: Number = _RMSPROP["lr"],
+        alpha: float = _RMSPROP["alpha"],
+        eps: float = _RMSPROP["eps"],
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
@@ -225,34 +239,32 @@ class RMSprop(RuleOptimizer):
         differentiable: bool = False,
         *,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        variants = {
-            (False, False): rules.rmsprop,
-            (False, True): rules.rmsprop_momentum,
-            (True, False): rules.rmsprop_centered,
-            (True, True): rules.rmsprop_centered_momentum,
-        }
-        return _dressed(variants[bool(group["centered"]), group["momentum"] != 0], group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        centered = "_centered" if group["centered"] else ""
+        momentum = "_momentum" if group["momentum"] != 0 else ""
+        return self.find(f"rmsprop{centered}{momentum}", group)
 
 
-class Adam(RuleOptimizer):
+class Adam(Named):
     """Adam, or AMSGrad: torch.optim.Adam.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
-    state_keys = _MOMENTS
+    state_keys = MOMENTS
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.adam.defaults["lr"],
-        betas: Pair = (rules.adam.defaults["beta1"], rules.adam.defaults["beta2"]),
-        eps: float = rules.adam.defaults["eps"],
+        lr: Number = _ADAM["lr"],
+        betas: Pair = (_ADAM["beta1"], _ADAM["beta2"]),
+        eps: float = _ADAM["eps"],
         weight_decay: float = 0.0,
         amsgrad: bool = False,
         *,
@@ -263,27 +275,32 @@ class Adam(RuleOptimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.amsgrad if group["amsgrad"] else rules.adam, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        own = self.find("amsgrad" if group["amsgrad"] else "adam", group)
+        if group["decoupled_weight_decay"] and group["weight_decay"]:
+            return _decayed(own, self.find("adamw", group))
+        return own
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay: torch.optim.AdamW.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.adamw.defaults["lr"],
-        betas: Pair = (rules.adamw.defaults["beta1"], rules.adamw.defaults["beta2"]),
-        eps: float = rules.adamw.defaults["eps"],
-        weight_decay: float = rules.adamw.defaults["weight_decay"],
+        lr: Number = _ADAMW["lr"],
+        betas: Pair = (_ADAMW["beta1"], _ADAMW["beta2"]),
+        eps: float = _ADAMW["eps"],
+        weight_decay: float = _ADAMW["weight_decay"],
         amsgrad: bool = False,
         *,
         maximize: bool = False,
@@ -292,9 +309,10 @@ class AdamW(Adam):
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        given = _options(locals())
-        super().__init__(params, **given, decoupled_weight_decay=True, engine=engine)
+        super().__init__(**given(locals()), decoupled_weight_decay=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -302,11 +320,11 @@ class AdamW(Adam):
             group["decoupled_weight_decay"] = True
 
 
-class Adamax(RuleOptimizer):
+class Adamax(Named):
     """Adam with the infinity norm: torch.optim.Adamax.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
     state_keys = {"m": "exp_avg", "u": "exp_inf"}
@@ -314,9 +332,9 @@ class Adamax(RuleOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.adamax.defaults["lr"],
-        betas: Pair = (rules.adamax.defaults["beta1"], rules.adamax.defaults["beta2"]),
-        eps: float = rules.adamax.defaults["eps"],
+        lr: Number = _ADAMAX["lr"],
+        betas: Pair = (_ADAMAX["beta1"], _ADAMAX["beta2"]),
+        eps: float = _ADAMAX["eps"],
         weight_decay: float = 0.0,
         foreach: bool | None = None,
         *,
@@ -324,30 +342,32 @@ class Adamax(RuleOptimizer):
         differentiable: bool = False,
         capturable: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.adamax, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("adamax", group)
 
 
-class NAdam(RuleOptimizer):
+class NAdam(Named):
     """Adam with Nesterov momentum: torch.optim.NAdam.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
-    state_keys = _MOMENTS
+    state_keys = MOMENTS
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.nadam.defaults["lr"],
-        betas: Pair = (rules.nadam.defaults["beta1"], rules.nadam.defaults["beta2"]),
-        eps: float = rules.nadam.defaults["eps"],
+        lr: Number = _NADAM["lr"],
+        betas: Pair = (_NADAM["beta1"], _NADAM["beta2"]),
+        eps: float = _NADAM["eps"],
         weight_decay: float = 0.0,
-        momentum_decay: float = rules.nadam.defaults["momentum_decay"],
+        momentum_decay: float = _NADAM["momentum_decay"],
         decoupled_weight_decay: bool = False,
         *,
         foreach: bool | None = None,
@@ -355,28 +375,30 @@ class NAdam(RuleOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.nadam, group)
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("nadam", group)
 
 
-class RAdam(RuleOptimizer):
+class RAdam(Named):
     """Rectified Adam: torch.optim.RAdam.
 
     Args:
-        engine: as of `RuleOptimizer`; all else is torch's.
+        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
 
-    state_keys = _MOMENTS
+    state_keys = MOMENTS
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Number = rules.radam.defaults["lr"],
-        betas: Pair = (rules.radam.defaults["beta1"], rules.radam.defaults["beta2"]),
-        eps: float = rules.radam.defaults["eps"],
+        lr: Number = _RADAM["lr"],
+        betas: Pair = (_RADAM["beta1"], _RADAM["beta2"]),
+        eps: float = _RADAM["eps"],
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         *,
@@ -385,60 +407,17 @@ class RAdam(RuleOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
         engine: str = "auto",
+        convention: str = "torch",
+        skip_nonfinite: bool = False,
     ) -> None:
-        super().__init__(params, _options(locals()), engine)
+        super().__init__(**arguments(locals()))
 
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.radam, group)
-
-
-class Lion(RuleOptimizer):
-    """Lion, evolved sign momentum; torch has no class of it, the defaults are the paper's.
-
-    Its weight decay is decoupled, as in the paper.
-
-    Args:
-        engine: as of `RuleOptimizer`; all else has the names of torch's Adam.
-    """
-
-    state_keys = {"m": "exp_avg"}
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: Number = rules.lion.defaults["lr"],
-        betas: Pair = (rules.lion.defaults["beta1"], rules.lion.defaults["beta2"]),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        capturable: bool = False,
-        differentiable: bool = False,
-        engine: str = "auto",
-    ) -> None:
-        given = {**_options(locals()), "decoupled_weight_decay": True}
-        super().__init__(params, given, engine)
-
-    def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _dressed(rules.lion, group)
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameter-group options among a constructor's `locals()`."""
-    return {k: v for k, v in given.items() if k not in ("self", "params", "engine", "__class__")}
-
-
-def _dressed(rule: Rule, group: Mapping[str, Any]) -> Rule:
-    """The rule with the combinators that a group's options ask for."""
-    decay = None
-    if group.get("weight_decay"):
-        decoupled = group.get("decoupled_weight_decay")
-        decay = rules.decoupled_weight_decay if decoupled else rules.coupled_weight_decay
-    return _combine(rule, decay, bool(group["maximize"]))
+    def base(self, group: Mapping[str, Any]) -> Rule:
+        return self.find("radam", group)
 
 
 @cache
-def _combine(rule: Rule, decay: Combinator | None, ascent: bool) -> Rule:
-    if decay is not None:
-        rule = decay(rule)
-    return rules.maximize(rule) if ascent else rule
+def _decayed(rule: Rule, adamw: Rule) -> Rule:
+    """The rule with the weight decay of AdamW in the same convention."""
+    (decay,) = adamw.before
+    return decay(rule, weight_decay=adamw.defaults["weight_decay"])

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import rules
-from ..rules.core import Rule
-from . import classes
+from ..rules.core import TORCH, Rule
+from . import beyond, classes
 from .adapter import RuleOptimizer
+from .named import Named
 
 _HEAVY = {"momentum": rules.momentum.defaults["momentum"]}
 _BALL = {"momentum": rules.rmsprop_momentum.defaults["momentum"]}
@@ -22,15 +23,21 @@ _OPTIONS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
     "rmsprop_momentum": (classes.RMSprop, _BALL),
     "rmsprop_centered_momentum": (classes.RMSprop, {**_BALL, "centered": True}),
 }
-_CLASSES = {cls.__name__.lower(): cls for cls in vars(classes).values()
-            if isinstance(cls, type) and issubclass(cls, RuleOptimizer)}  # fmt: skip
+_CLASSES = {
+    cls.__name__.lower(): cls
+    for cls in (*vars(classes).values(), *vars(beyond).values())
+    if isinstance(cls, type) and issubclass(cls, Named)
+}
 
 
 def constructor(rule: Rule) -> tuple[type[RuleOptimizer], Mapping[str, Any]] | None:
     """The named class of a built-in rule and the options that select it; None for others."""
-    if rules.registry().get(rule.name) is not rule:
+    convention, _, name = rule.name.rpartition(":")
+    convention = convention or TORCH
+    if name not in rules.registry() or rules.conventions(name).get(convention) is not rule:
         return None
-    return _OPTIONS.get(rule.name) or (_CLASSES[rule.name], {})
+    cls, options = _OPTIONS.get(name) or (_CLASSES[name], {})
+    return cls, options if convention == TORCH else {**options, "convention": convention}
 
 
 def code(rule: Rule, lr: float) -> str:
