@@ -1,0 +1,1 @@
+"""Training by other people's loops, with their own libraries."""
