@@ -45,6 +45,8 @@ class Bundle:
         members: arrays of any framework.
     """
 
+    __array_ufunc__ = None  # a NumPy number on its left leaves the operation to it
+
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = list(members)
 
@@ -70,5 +72,5 @@ def _member_wise(name: str) -> Callable[..., Bundle]:
 
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "and_", "or_", "gt", "lt", "ge", "le", "eq",
-              "ne", "neg"):  # fmt: skip
+              "ne", "neg", "pos", "abs"):  # fmt: skip
     setattr(Bundle, f"__{_name.strip('_')}__", _member_wise(_name))

@@ -14,12 +14,14 @@ from torch import Tensor
 from ..engines import eager
 from ..rules.core import Rule
 from ..tape import trace
+from .layouts import order, real
 
 Hyper = Mapping[str, float]
 
 # Asked of every tensor at every step, so each is a C function to be mapped.
 gradient_of = attrgetter("grad")
-_pointer, _contiguous, _negated = Tensor.data_ptr, Tensor.is_contiguous, Tensor.is_neg
+_pointer, _contiguous, _strides = Tensor.data_ptr, Tensor.is_contiguous, Tensor.stride
+_negated, _conjugated = Tensor.is_neg, Tensor.is_conj
 _nbytes = attrgetter("nbytes")
 
 _END = object()  # so that a list that became shorter differs too
@@ -70,7 +72,10 @@ class Compiled:
         self.parameters = [item.parameter for item in items]
         self.addresses = list(map(_pointer, self.parameters))
         self.sizes = [p.nbytes for p in self.parameters]
-        self.single = [k for k, p in enumerate(self.parameters) if p.numel() == 1]
+        self.orders = [None if p.is_contiguous() else order(p) for p in self.parameters]
+        self.strides = list(map(_strides, self.parameters)) if any(self.orders) else None
+        kinds = enumerate(self.parameters)
+        self.lazy = [k for k, p in kinds if p.numel() == 1 or p.is_complex()]
 
         self.steps = [_share(items, "step")] if items[0].counts else []
         self.slots = [_share(items, keys[slot]) for slot in updated]
@@ -78,17 +83,17 @@ class Compiled:
 
         # Parameters that agree in group, scalar slots and step share a row of scalars.
         known = ([i.group for i in items], *self.slots, [i.taken for i in items])
-        kinds = list(zip(*known, strict=True))
-        rows = {kind: row for row, kind in enumerate(dict.fromkeys(kinds))}
-        self.group_of_row = np.array([kind[0] for kind in rows])
-        self.row_of_item = np.array([rows[kind] for kind in kinds])
+        sorts = list(zip(*known, strict=True))
+        rows = {sort: row for row, sort in enumerate(dict.fromkeys(sorts))}
+        self.group_of_row = np.array([sort[0] for sort in rows])
+        self.row_of_item = np.array([rows[sort] for sort in sorts])
 
-        shapes = [p.shape for p in self.parameters]
-        dtype = str(self.parameters[0].dtype).removeprefix("torch.")
+        shapes = [real(p.detach()).shape for p in self.parameters]
+        dtype = str(self.parameters[0].dtype.to_real()).removeprefix("torch.")
         self.launch = engine.Launch(program, dtype, shapes, self.row_of_item)
         self.width = len(program.scalars) - 1 - len(updated)  # of the hyperparameters
-        self.launch.scalars[:, self.width :] = [kind[1:] for kind in rows]
-        for group in {kind[0] for kind in rows}:
+        self.launch.scalars[:, self.width :] = [sort[1:] for sort in rows]
+        for group in {sort[0] for sort in rows}:
             self.follow(group, hypers[group])
 
         arrays = [[i.state[keys[s]] for s in rule.array_slots] for i in items]
@@ -104,7 +109,7 @@ class Compiled:
         mine = self.group_of_row == group
         if mine.any():
             names = self.launch.program.scalars[: self.width]
-            self.launch.scalars[mine, : self.width] = [hyper[name] for name in names]
+            self.launch.scalars[mine, : self.width] = [float(hyper[name]) for name in names]
 
     def gather(self) -> list[Tensor] | None:
         gradients: list[Tensor] = list(map(gradient_of, self.parameters))
@@ -113,22 +118,34 @@ class Compiled:
         except TypeError:
             return None  # a gradient is None
         except RuntimeError:
-            refuse_layouts(gradients)
+            if any(g.layout != torch.strided for g in gradients):
+                return None
             raise
         if list(map(_pointer, self.parameters)) != self.addresses or not self._state_holds():
             return None
-        # A gradient of one element may be contiguous and yet be marked as to be negated.
-        if not all(map(_contiguous, gradients)) or any(
-            map(_negated, map(gradients.__getitem__, self.single))
-        ):
-            if not all(map(_contiguous, self.parameters)):
+        if not self._lie_alike(gradients):
+            known = zip(self.parameters, self.orders, strict=True)
+            if not all(map(_contiguous, (_turned(p, indices) for p, indices in known))):
                 return None
-            gradients = [g.detach().resolve_neg().contiguous() for g in gradients]
+            pairs = zip(gradients, self.orders, strict=True)
+            gradients = [_turned(_plain(g), indices).contiguous() for g, indices in pairs]
             pointers = list(map(_pointer, gradients))
         if list(map(_nbytes, gradients)) != self.sizes:
             return None
         self.launch.pointers[:, 1] = pointers
         return gradients
+
+    def _lie_alike(self, gradients: list[Tensor]) -> bool:
+        """Whether gradients lie in memory as their parameters do, and these as they did."""
+        if self.strides is None:
+            alike = all(map(_contiguous, gradients)) and all(map(_contiguous, self.parameters))
+        else:
+            alike = list(map(_strides, gradients)) == self.strides
+            alike = alike and list(map(_strides, self.parameters)) == self.strides
+        # What is marked as to be negated or conjugated may lie like any other, if it is of one
+        # element or complex.
+        lazy = [gradients[k] for k in self.lazy]
+        return alike and not any(map(_negated, lazy)) and not any(map(_conjugated, lazy))
 
     def _state_holds(self) -> bool:
         """Whether the state is what the tables were made from."""
@@ -168,44 +185,66 @@ class Eager:
     def follow(self, group: int, hyper: Hyper) -> None:
         self.hypers[group] = hyper
 
-    def gather(self) -> list[Tensor] | None:
+    def gradients(self) -> list[Tensor] | None:
+        """The gradients, or None where one of them or a state is missing."""
         gradients = [item.parameter.grad for item in self.items]
         if any(g is None for g in gradients):
             return None
         if not all(item.state.keys() >= self.needed for item in self.items):
             return None
-        refuse_layouts(gradients)
         return gradients  # type: ignore[return-value]
+
+    def gather(self) -> list[Tensor] | None:
+        gradients = self.gradients()
+        if gradients is None or any(g.layout != torch.strided for g in gradients):
+            return None
+        return gradients
 
     @torch.no_grad()
     def run(self, gradients: list[Tensor]) -> None:
-        for k, (item, g) in enumerate(zip(self.items, gradients, strict=True)):
+        self._run(gradients)
+
+    def _run(self, gradients: list[Tensor]) -> None:
+        self._count()
+        for item, g, t in zip(self.items, gradients, self.taken, strict=True):
+            self._step(item, g, t)
+
+    def _count(self) -> None:
+        for k, item in enumerate(self.items):
             if item.counts:
                 item.state["step"] += 1
                 self.taken[k] = int(item.state["step"])
             else:
                 self.taken[k] += 1
-            self._step(item, g, self.taken[k])
 
     def _step(self, item: Item, g: Tensor, t: int) -> None:
-        hyper = {name: self.hypers[item.group][name] for name in self.rule.defaults}
-        tensors = {slot: _real(item.state[key]) for slot, key in item.keys.items()}
-        slots = {s: float(x) if s in self.rule.scalars else _wide(x) for s, x in tensors.items()}
-        theta = _real(item.parameter)
-        fresh, slots = eager.step(self.rule, _wide(theta), _wide(_real(g)), slots, t, hyper)
-        theta.copy_(_tensor(fresh))
+        theta, slots = self._next(item, g, t)
+        store(item.parameter, theta)
         for slot, value in slots.items():
-            tensors[slot].copy_(_tensor(value))
+            store(item.state[item.keys[slot]], value)
+
+    def _next(self, item: Item, g: Tensor, t: int) -> tuple[Tensor, dict[str, Any]]:
+        """What a parameter and its state become; nothing is changed."""
+        theta, g, slots, hyper = self._read(item, g)
+        return eager.step(self.rule, theta, g, slots, t, hyper)
+
+    def _read(self, item: Item, g: Tensor) -> tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]:
+        """What the formula takes: the parameter, its gradient, its slots, its hyperparameters."""
+        hyper = {name: self.hypers[item.group][name] for name in self.rule.defaults}
+        tensors = {slot: real(item.state[key]) for slot, key in item.keys.items()}
+        numbers = [s for s in self.rule.scalars if not tensors[s].requires_grad]
+        slots = {s: float(x) if s in numbers else _wide(x) for s, x in tensors.items()}
+        return _wide(real(item.parameter)), _wide(real(g)), slots, hyper
 
 
-def refuse_layouts(gradients: Sequence[Tensor | None]) -> None:
-    """Raise for gradients that have no strides."""
-    for g in gradients:
-        if g is not None and g.layout != torch.strided:
-            raise RuntimeError(
-                f"gradients of layout {g.layout} are not supported: a step touches every element. "
-                "Use a dense gradient (for an embedding: sparse=False)"
-            )
+def store(x: Tensor, value: Any) -> None:
+    """Write what a step made of a tensor, or of its real and imaginary parts."""
+    if not isinstance(value, Tensor):
+        value = torch.tensor(value, dtype=torch.float64)
+    if x.is_conj():
+        x.copy_(torch.view_as_complex(value.contiguous()))
+    else:
+        real(x).copy_(value)
 
 
 def _share(items: Sequence[Item], key: str) -> Any:
@@ -218,13 +257,12 @@ def _share(items: Sequence[Item], key: str) -> Any:
     return shared.numpy()
 
 
-def _real(x: Tensor) -> Tensor:
-    """A complex number is stepped as two real ones."""
-    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+def _turned(x: Tensor, indices: tuple[int, ...] | None) -> Tensor:
+    return x if indices is None else x.permute(indices)
 
 
-def _tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
+def _plain(x: Tensor) -> Tensor:
+    return x.detach().resolve_neg().resolve_conj()
 
 
 def _wide(x: Tensor) -> Tensor:

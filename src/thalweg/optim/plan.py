@@ -16,14 +16,20 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
+from ..tape import trace
 from .batches import Batch, Compiled, Eager, Item, gradient_of
+from .graph import Graph, in_graph
+from .layouts import order
+from .rows import Rows, refusal, steps_by_rows
 from .shards import Shards, local
+from .together import Together, gathered, measures_all
 
 if TYPE_CHECKING:
     from .adapter import RuleOptimizer
 
 ENGINES = ("auto", "numba", "eager")
 
+_COMPILED = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
 
 
@@ -41,6 +47,7 @@ class Group:
         parts = chain.from_iterable(x if type(x) is tuple else (x,) for x in self.options)
         self.settled = all(isinstance(x, _SETTLED) for x in parts)
         self.hyper = optimizer.hyper(group)
+        self.differentiable = bool(group.get("differentiable"))
 
     def same(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> bool:
         """Whether the options are what they were, for sure."""
@@ -59,17 +66,23 @@ class Plan:
         self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
         self.idle: list[Tensor] = []
         self.shards = Shards()
-        found: dict[tuple[Rule, torch.dtype], list[Item]] = defaultdict(list)
+        found: dict[tuple[Rule, torch.dtype, type[Eager] | None], list[Item]] = defaultdict(list)
         for index, group in enumerate(self.groups):
             for parameter in group.parameters:
                 if parameter.grad is None:
                     self.idle.append(parameter)
                 else:
+                    way = _special(optimizer, parameter, group)
                     item = begin(optimizer, parameter, index, group.rule, group.hyper)
-                    found[group.rule, parameter.dtype].append(self.shards.part(item))
+                    # What is measured of a tensor is measured of the whole DTensor.
+                    part = item if trace(group.rule).middle else self.shards.part(item)
+                    found[group.rule, parameter.dtype, way].append(part)
         self.batches: list[Batch] = []
-        for (rule, _), items in found.items():
-            self.batches += self._batches(rule, items, optimizer.engine)
+        for (rule, _, way), items in gathered(found, optimizer.engine).items():
+            if way is not None:
+                self.batches.append(way(rule, items, [group.hyper for group in self.groups]))
+            else:
+                self.batches += self._batches(rule, items, optimizer.engine)
         self.shards.settle()
         self.state, self.states = optimizer.state, list(optimizer.state.values())
 
@@ -77,11 +90,11 @@ class Plan:
         """Step everything once; False, with nothing done, where the plan no longer holds."""
         if not (self._holds(optimizer) and self.shards.follow()):
             return False
-        gathered = [batch.gather() for batch in self.batches]
-        if any(gradients is None for gradients in gathered):
+        gradients = [batch.gather() for batch in self.batches]
+        if any(given is None for given in gradients):
             return False
-        for batch, gradients in zip(self.batches, gathered, strict=True):
-            batch.run(gradients)  # type: ignore[arg-type]  # None has been ruled out
+        for batch, given in zip(self.batches, gradients, strict=True):
+            batch.run(given)  # type: ignore[arg-type]  # None has been ruled out
         self.shards.release()
         return True
 
@@ -103,6 +116,8 @@ class Plan:
             if not known.same(optimizer, group):
                 if optimizer.rule(group) is not known.rule:
                     return False
+                if bool(group.get("differentiable")) is not known.differentiable:
+                    return False
                 known.see(optimizer, group)
                 for batch in self.batches:
                     batch.follow(index, known.hyper)
@@ -114,6 +129,8 @@ class Plan:
         fast, slow = _divide(rule, items, engine)
         if fast:
             try:
+                if slow and measures_all(rule):
+                    return [Together(rule, items, hypers)]
                 compiled = Compiled(rule, fast, hypers)
                 return [compiled, Eager(rule, slow, hypers)] if slow else [compiled]
             except RuleError:
@@ -122,7 +139,7 @@ class Plan:
                 if engine == "numba":
                     raise
                 _warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
-        return [Eager(rule, items, hypers)]
+        return [(Together if measures_all(rule) else Eager)(rule, items, hypers)]
 
 
 def begin(
@@ -152,6 +169,24 @@ def begin(
     return Item(parameter, group, state, keys, taken, counts)
 
 
+def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[Eager] | None:
+    """How to step a parameter that is no plain array with a plain gradient."""
+    layout = parameter.grad.layout  # type: ignore[union-attr]  # it has a gradient
+    if layout != torch.strided:
+        takes = layout == torch.sparse_coo and parameter.layout == torch.strided
+        if not (takes and (optimizer.lazy or steps_by_rows(group.rule))):
+            raise refusal(group.rule, layout)
+        if optimizer.engine == "numba":
+            raise UsageError('engine="numba" cannot step this parameter: its gradient is sparse')
+        return Rows
+    if optimizer.lazy:
+        raise RuntimeError(
+            f"{type(optimizer).__name__} does not support dense gradients, please consider Adam "
+            "instead"
+        )
+    return Graph if group.differentiable and in_graph(parameter) else None
+
+
 def trouble_with(parameter: Tensor) -> str:
     """What keeps a parameter from the compiled CPU engine, if anything does."""
     if not _numba_is_here():
@@ -161,10 +196,12 @@ def trouble_with(parameter: Tensor) -> str:
         return f"it is a {type(parameter).__name__}, not a plain tensor"
     if parameter.device.type != "cpu":
         return f"it is on {parameter.device}"
-    if parameter.dtype not in (torch.float32, torch.float64):
+    if parameter.dtype not in _COMPILED:
         return f"its dtype is {parameter.dtype}"
-    if not parameter.is_contiguous():
-        return "it is not contiguous"
+    if order(parameter) is None:
+        return "its elements share memory or leave gaps in it"
+    if parameter.is_neg() or parameter.is_conj():
+        return "it is a view that negates or conjugates"
     return "its memory is read-only to this mode" if parameter.is_inference() else ""
 
 
@@ -190,12 +227,15 @@ def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item],
 def _trouble_around(item: Item, rule: Rule) -> str:
     """What keeps a parameter's gradient or state from the compiled engine."""
     p = item.parameter
+    if not p.is_contiguous() and trace(rule).sums("channel_total"):
+        return "its channels do not lie one behind the other"
+    indices = order(p) or ()
     arrays = {item.keys[slot]: item.state[item.keys[slot]] for slot in rule.array_slots}
     for name, x in {"gradient": p.grad, **arrays}.items():
         if type(x) is not Tensor or (x.shape, x.dtype, x.device) != (p.shape, p.dtype, p.device):
             return f"its {name} differs from it in kind, shape, dtype or device"
-        if name != "gradient" and not x.is_contiguous():
-            return f"its {name} is not contiguous"
+        if name != "gradient" and not x.permute(indices).is_contiguous():
+            return f"its {name} lies in memory in another order than it"
     return ""
 
 

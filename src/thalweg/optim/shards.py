@@ -18,7 +18,8 @@ def local(x: Any) -> Any:
     A part that is a sum of its own with the other ranks' is none: such a DTensor stays as it is.
     """
     module = sys.modules.get("torch.distributed.tensor")  # slow to import, and there if needed
-    if not isinstance(x, getattr(module, "DTensor", ())):
+    kind: Any = getattr(module, "DTensor", ())
+    if not isinstance(x, kind):
         return x
     if any(place.is_partial() for place in x.placements):
         return x

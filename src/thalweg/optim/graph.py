@@ -1,0 +1,36 @@
+"""Steps that gradients flow through: `differentiable=True`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .batches import Eager, Item, store
+
+
+class Graph(Eager):
+    """Parameters that are no leaves, stepped as a part of autograd's graph.
+
+    Autograd keeps what the formula read, so it reads copies, and the results are written into
+    the parameter and its state, as torch does it.
+    """
+
+    def gather(self) -> list[Tensor] | None:
+        return super().gather() if all(in_graph(i.parameter) for i in self.items) else None
+
+    def run(self, gradients: list[Tensor]) -> None:
+        with torch.enable_grad():
+            self._run(gradients)
+
+    def _step(self, item: Item, g: Tensor, t: int) -> None:
+        state = {k: x.clone() if isinstance(x, Tensor) else x for k, x in item.state.items()}
+        read = item._replace(parameter=item.parameter.clone(), state=state)
+        theta, slots = self._next(read, g, t)
+        store(item.parameter, theta)
+        for slot, value in slots.items():
+            store(item.state[item.keys[slot]], value)
+
+
+def in_graph(parameter: Tensor) -> bool:
+    """Whether a parameter can change as a part of a graph; a leaf is where a graph begins."""
+    return not (parameter.is_leaf and parameter.requires_grad)

@@ -1,0 +1,25 @@
+"""How a tensor's elements lie in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def order(x: Tensor) -> tuple[int, ...] | None:
+    """The indices of a tensor from the slowest in memory to the fastest.
+
+    Returns:
+        The permutation that makes the tensor contiguous: (0, 2, 3, 1) of channels-last images.
+        None where elements share memory or leave gaps, so that no permutation does.
+    """
+    if x.is_contiguous():
+        return tuple(range(x.dim()))
+    strides = x.stride()
+    indices = tuple(sorted(range(x.dim()), key=strides.__getitem__, reverse=True))
+    return indices if x.permute(indices).is_contiguous() else None
+
+
+def real(x: Tensor) -> Tensor:
+    """A complex number is stepped as two real ones."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x

@@ -1,0 +1,74 @@
+"""Steps of the rows that a sparse gradient names."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..rules.core import Rule
+from ..tape import trace
+from .batches import Eager, Item, store
+from .layouts import real
+
+
+class Rows(Eager):
+    """Parameters with sparse gradients: their rows are gathered, stepped as a tensor, put back.
+
+    What a gradient does not name stays as it is, state included.
+    """
+
+    def gather(self) -> list[Tensor] | None:
+        gradients = self.gradients()
+        if gradients is None or any(g.layout != torch.sparse_coo for g in gradients):
+            return None
+        return gradients
+
+    def _step(self, item: Item, g: Tensor, t: int) -> None:
+        if not g.sparse_dim():  # a gradient that names no rows, but stands for the whole
+            super()._step(item, g.to_dense(), t)
+            return
+        g = g.coalesce()  # a row that is named twice has one gradient, their sum
+        rows = tuple(g.indices())
+        arrays = {item.keys[slot] for slot in self.rule.array_slots}
+        state = {k: x[rows] if k in arrays else x for k, x in item.state.items()}
+        gathered = item._replace(parameter=item.parameter[rows], state=state)
+        theta, slots = self._next(gathered, g.values(), t)
+        real(item.parameter)[rows] = theta.to(item.parameter.dtype.to_real())
+        for slot, value in slots.items():
+            x = item.state[item.keys[slot]]
+            if item.keys[slot] in arrays:
+                real(x)[rows] = value.to(x.dtype.to_real())
+            else:
+                store(x, value)
+
+
+@cache
+def steps_by_rows(rule: Rule) -> bool:
+    """Whether rows whose gradient is zero may be left out because a step changes nothing there.
+
+    Tried on numbers, with hyperparameters that are all other than zero.
+    """
+    program = trace(rule)
+    if program.middle:  # sums over the tensor, or its sizes, would be those of the rows
+        return False
+    hyper = {name: 0.7 * default + 0.01 for name, default in rule.defaults.items()}
+    return all(_rests(rule, theta, hyper) for theta in (-1.7, 0.3))
+
+
+def _rests(rule: Rule, theta: float, hyper: dict[str, float]) -> bool:
+    slots = [0.4 + 0.1 * k for k in range(len(rule.slots))]
+    fresh, *after = rule(theta, 0.0, *slots, 3, **hyper)
+    pairs = zip(rule.slots, slots, after, strict=True)
+    return bool(fresh == theta) and all(a == b for s, a, b in pairs if s not in rule.scalars)
+
+
+def refusal(rule: Rule, layout: torch.layout) -> RuntimeError:
+    """What to say of a gradient whose layout the rule has no use for."""
+    return RuntimeError(
+        f"gradients of layout {layout} are not supported by {rule.name}. Use dense parameters and "
+        "gradients (for an embedding: sparse=False); sparse COO gradients are for SparseAdam and "
+        "for rules that change nothing where the gradient is zero, as Adagrad and SGD do without "
+        "weight decay and momentum"
+    )

@@ -1,0 +1,72 @@
+"""Adam for gradients that name a few rows of a large table, as those of an embedding do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import UsageError
+from ..rules import find, maximize
+from ..rules.core import Rule
+from .adapter import RuleOptimizer
+
+_ADAM = find("keras:adam")  # torch's SparseAdam adds ε to the uncorrected root as well
+_CLIMBING = maximize(_ADAM)
+
+
+class SparseAdam(RuleOptimizer):
+    """Adam whose moments move only in the rows a sparse gradient names: torch.optim.SparseAdam.
+
+    Args:
+        engine: "auto" or "eager": sparse gradients are stepped by torch's own arithmetic.
+        All else is torch's.
+
+    Raises:
+        UsageError: a parameter is sparse or complex, or an option is out of its range.
+    """
+
+    state_keys = {"m": "exp_avg", "v": "exp_avg_sq"}
+    lazy = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (_ADAM.defaults["beta1"], _ADAM.defaults["beta2"]),
+        eps: float = 1e-8,
+        maximize: bool = False,
+        *,
+        engine: str = "auto",
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize}
+        super().__init__(params, options, engine)
+
+    def rule(self, group: Mapping[str, Any]) -> Rule:
+        return _CLIMBING if group["maximize"] else _ADAM
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        super().check(group)
+        for option, label in (("lr", "learning rate"), ("eps", "epsilon value")):
+            if not group[option] > 0:
+                raise UsageError(f"Invalid {label}: {group[option]}; it must be above 0")
+
+    def _check_parameters(self, parameters: list[Tensor]) -> None:
+        for kind, found in (
+            ("Sparse", [k for k, p in enumerate(parameters) if p.is_sparse]),
+            ("Complex", [k for k, p in enumerate(parameters) if p.is_complex()]),
+        ):
+            if found:
+                raise UsageError(
+                    f"{kind} params at indices {found}: SparseAdam requires dense real parameters"
+                )
+        super()._check_parameters(parameters)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state with the steps as plain integers, as torch's class keeps them."""
+        saved = super().state_dict()
+        saved["state"] = {
+            key: {**state, "step": int(state["step"])} for key, state in saved["state"].items()
+        }
+        return saved

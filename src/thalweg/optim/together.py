@@ -1,0 +1,75 @@
+"""Steps of rules that measure all gradients at once, such as clipping by their norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.eager import Bundle
+from ..errors import UsageError
+from ..rules.core import Rule
+from ..tape import trace
+from .batches import Eager, Item, store
+
+
+class Together(Eager):
+    """Parameters of any dtype and layout, stepped as one model with the arithmetic of torch."""
+
+    def _run(self, gradients: list[Tensor]) -> None:
+        self._count()
+        inputs = [self._read(*each) for each in zip(self.items, gradients, strict=True)]
+        thetas, gs, slots, hypers = (list(column) for column in zip(*inputs, strict=True))
+        fresh, *values = self.rule(
+            Bundle(thetas),
+            Bundle(gs),
+            *(Bundle([own[s] for own in slots]) for s in self.rule.slots),
+            Bundle(self.taken),
+            **{name: Bundle([own[name] for own in hypers]) for name in self.rule.defaults},
+        )
+        for k, item in enumerate(self.items):
+            store(item.parameter, _member(fresh, k))
+            for slot, value in zip(self.rule.slots, values, strict=True):
+                store(item.state[item.keys[slot]], _member(value, k))
+
+
+def _member(value: Any, k: int) -> Any:
+    return value.members[k] if isinstance(value, Bundle) else value
+
+
+def measures_all(rule: Rule) -> bool:
+    """Whether a step of one parameter depends on the gradients of all others."""
+    return trace(rule).sums("all_total")
+
+
+Found = dict[tuple[Rule, torch.dtype, type[Eager] | None], list[Item]]
+
+
+def gathered(found: Found, engine: str) -> Found:
+    """The items of every rule, dtype and way; all in one where they are measured together.
+
+    Raises:
+        UsageError: they have to be measured together and cannot be.
+    """
+    names = [rule.name for rule, *_ in found if measures_all(rule)]
+    if not names:
+        return found
+    items = [item for alike in found.values() for item in alike]
+    whole = f"{names[0]} measures the gradients of all parameters of the optimizer together"
+    if len({rule for rule, *_ in found}) > 1:
+        raise UsageError(f"{whole}, so all groups must step by one rule: give them one maximize")
+    if any(way is not None for *_, way in found):
+        raise UsageError(f"{whole}, which differentiable=True does not support: leave it out")
+    devices = {str(item.parameter.device) for item in items}
+    if len(devices) > 1:
+        raise UsageError(
+            f"{whole}, and they are on {' and '.join(sorted(devices))}: give each device an "
+            "optimizer of its own, and clip by torch.nn.utils.clip_grad_norm_ before the step"
+        )
+    if len(found) == 1:
+        return found
+    if engine == "numba":
+        raise UsageError(f'{whole}, and engine="numba" steps those of one dtype: use engine="auto"')
+    rule, dtype, _ = next(iter(found))
+    return {(rule, dtype, Together): items}
