@@ -36,6 +36,9 @@ LIVELY: Mapping[str, Mapping[str, float]] = {
     "rprop": {"size_min": 0.01, "size_max": 0.05},
     "nadam": {"momentum_decay": 0.05},
     "radam": {"beta2": 0.9},
+    "lars": {"trust": 0.5, "weight_decay": 0.1},
+    "lamb": {"weight_decay": 0.1},
+    "adamp": {"delta": 1.2, "weight_decay": 0.1},
 }
 
 # optax's own, where its convention agrees with the rules': the options that make it agree.
@@ -71,6 +74,10 @@ PEERS: Mapping[str, tuple[Mapping[str, float], Callable[[], optax.GradientTransf
     # optax adds ε after the correction, and adapts from ρ = 5 on
     "radam": ({"eps": 0.0, "beta2": 0.9}, lambda: optax.radam(ETA, b2=0.9, eps=0.0)),
     "lion": ({}, lambda: optax.lion(ETA, weight_decay=0.0)),
+    # with weight decay optax takes the norm of the sum, the rule as published the sum of norms
+    "lars": ({"trust": 0.5, "eps": 0.01},
+             lambda: optax.lars(ETA, trust_coefficient=0.5, eps=0.01)),
+    "lamb": ({"weight_decay": 0.3}, lambda: optax.lamb(ETA, weight_decay=0.3)),
 }  # fmt: skip
 
 
@@ -169,6 +176,23 @@ def test_equals_optax_where_the_convention_agrees(name: str) -> None:
         return train(ours, params, grads)[0], train(peer(), params, grads)[0]
 
     close(*both(parameters(), gradients()), tolerance=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("jit", [jax.jit, lambda f: f], ids=["jit", "eager"])
+def test_a_model_is_clipped_as_one(jit: Callable[[Any], Any]) -> None:
+    ours = face.from_rule(rules.clip_norm(rules.adam, max_norm=0.7), jnp.asarray(ETA))
+    peer = optax.chain(optax.clip_by_global_norm(0.7), optax.adam(ETA))
+    params, grads = parameters(), gradients()
+    grads = jax.tree.map(
+        lambda g: g * (np.arange(STEPS) % 3).reshape(-1, *[1] * (g.ndim - 1)), grads
+    )
+    norms = np.sqrt(sum((g**2).reshape(STEPS, -1).sum(1) for g in jax.tree.leaves(grads)))
+    got, wanted = jit(lambda p, g: (train(ours, p, g)[0], train(peer, p, g)[0]))(params, grads)
+    assert (norms < 0.7).any()
+    assert (norms > 0.7).sum() > STEPS / 3
+    # The rule adds 1e-6 to the norm, as torch does and optax does not.
+    close(got, wanted, 1e-5)
 
 
 def test_updates_give_the_rules_own_parameter_back() -> None:

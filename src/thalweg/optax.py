@@ -26,8 +26,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from . import formula
+from .engines.eager import Bundle
 from .errors import UsageError, unknown
-from .ops import log
+from .ops import apply, log
 from .rules.core import Rule, find, registry
 from .tape import trace
 
@@ -68,7 +69,8 @@ def from_rule(
     rule's parameter back exactly where a step leaves it within a factor of two of what it was,
     and elsewhere to one more rounding. float16 and bfloat16 are computed in float32 and rounded
     when stored. Scalars such as β₁ᵗ are computed in JAX's default float: float32, or float64
-    under `jax_enable_x64`.
+    under `jax_enable_x64`. All leaves of the parameters are one model: what a rule measures over
+    "all", as `clip_norm` does, it measures over all of them.
 
     Args:
         rule: the rule.
@@ -124,12 +126,9 @@ def from_rule(
             [state.slots[s]] * len(thetas) if s in rule.scalars else _flat(state.slots[s])[0]
             for s in rule.slots
         ]
-        rows = [
-            _step(rule, *leaf, t, now) for leaf in zip(thetas, _flat(grads)[0], *slots, strict=True)
-        ]
-        if not rows:  # where a mask hides every parameter
+        if not thetas:  # where a mask hides every parameter
             return grads, RuleState(count, state.slots)
-        updates, *stepped = zip(*rows, strict=True)
+        updates, stepped = _step(rule, thetas, _flat(grads)[0], slots, t, now)
         after = {
             s: values[0] if s in rule.scalars else tree.unflatten(values)
             for s, values in zip(rule.slots, stepped, strict=True)
@@ -139,21 +138,40 @@ def from_rule(
     return optax.GradientTransformation(init, update)
 
 
-def _step(rule: Rule, theta: Any, g: Any, *rest: Any) -> tuple[jax.Array, ...]:
-    """The update of one parameter, then its new slots; `rest` is the slots, t, hyperparameters."""
-    *slots, t, hyper = rest
-    work = jnp.result_type(theta, g, jnp.float32)
-    old = jnp.asarray(theta, work)
+Leaves = list[Any]
+
+
+def _step(
+    rule: Rule, thetas: Leaves, grads: Leaves, slots: list[Leaves], t: StepNumber,
+    hyper: Mapping[str, Any],
+) -> tuple[Leaves, list[Leaves]]:  # fmt: skip
+    """The updates of all parameters, which are one model, then their new slots."""
+    pairs = list(zip(thetas, grads, strict=True))
+    work = [jnp.result_type(theta, g, jnp.float32) for theta, g in pairs]
+
+    def cast(leaves: Leaves) -> Bundle:
+        return Bundle([jnp.asarray(x, kind) for x, kind in zip(leaves, work, strict=True)])
+
+    old = cast(thetas)
     new, *values = rule(
         old,
-        jnp.asarray(g, work),
-        *(jnp.asarray(slot, work) for slot in slots),
+        cast(grads),
+        *map(cast, slots),
         t,
-        **{k: v.astype(work) if isinstance(v, jax.Array) else v for k, v in hyper.items()},
+        **{k: cast([v] * len(work)) if isinstance(v, jax.Array) else v for k, v in hyper.items()},
     )
-    pairs = zip(map(_plain, values), slots, strict=True)
-    kept = [jnp.broadcast_to(jnp.asarray(v, s.dtype), s.shape) for v, s in pairs]
-    return ((new - old).astype(jnp.result_type(theta, g)), *kept)
+    steps = [
+        step.astype(jnp.result_type(*pair))
+        for step, pair in zip((new - old).members, pairs, strict=True)
+    ]
+    return steps, [_kept(v, slot) for v, slot in zip(values, slots, strict=True)]
+
+
+def _kept(value: Any, slot: Leaves) -> Leaves:
+    """A slot's new value, for every parameter in the dtype and shape that the slot has."""
+    news = value.members if isinstance(value, Bundle) else [value] * len(slot)
+    pairs = zip(map(_plain, news), slot, strict=True)
+    return [jnp.broadcast_to(jnp.asarray(new, s.dtype), s.shape) for new, s in pairs]
 
 
 class StepNumber:
@@ -166,8 +184,8 @@ class StepNumber:
     def __init__(self, value: jax.Array, logarithm: jax.Array | None = None) -> None:
         self.value, self.logarithm = value, logarithm
 
-    def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> jax.Array:
-        return getattr(jnp, name)(*map(_plain, args))
+    def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> Any:
+        return apply(name, *map(_plain, args))
 
     def __neg__(self) -> jax.Array:
         return -self.value
