@@ -13,6 +13,7 @@ import thalweg as tw
 from thalweg import ops, rules, surfaces
 from thalweg.errors import UsageError
 from thalweg.rules import LogRange, RuleError, registry
+from thalweg.tape import trace
 from thalweg.training import choices
 
 RULES = list(registry().values())
@@ -34,18 +35,33 @@ def rateless(theta, g, t):
 def test_a_path_is_the_rule_on_plain_numbers(rule):
     # The bowl's two coordinates do not know of each other, and their slopes are x/10 and 2y.
     walked = tw.trajectory(rule, "bowl", (-7, 2), 60, lr=0.02)[rule.name]
-    hyper = {**rule.defaults, "lr": 0.02}
     for axis, curvature in enumerate((0.1, 2.0)):
-        theta, slots = (-7.0, 2.0)[axis], [rule.initial(s, hyper) for s in rule.slots]
-        expected = [theta]
-        for t in range(1, 61):
-            theta, *slots = rule(theta, curvature * theta, *slots, t, **hyper)
-            expected.append(theta)
+        if trace(rule).middle:
+            # The rule measures the whole tensor: the two coordinates are one.
+            expected = np.array(_alone(rule, np.array([-7.0, 2.0]), np.array([0.1, 2.0])))[:, axis]
+        else:
+            expected = _alone(rule, (-7.0, 2.0)[axis], curvature)
         # float64 in both, x²/20 differentiated as 2x/20: an ulp per step, kept from growing by
         # the stable learning rate; the centered rules divide by a difference of close numbers,
         # and nothing is left of the first digits there.
         tolerance = 1e-6 if "centered" in rule.name else 1e-12
         assert walked.points[:, axis] == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+def _alone(rule, theta, curvature):
+    hyper = {**rule.defaults, "lr": 0.02}
+    slots = [rule.initial(s, hyper) + 0 * theta for s in rule.slots]
+    path = [theta]
+    for t in range(1, 61):
+        theta, *slots = rule(theta, curvature * theta, *slots, t, **hyper)
+        path.append(theta)
+    return path
+
+
+def test_a_gradient_is_clipped_as_a_vector():
+    points = tw.trajectory(rules.clip_norm(rules.sgd), "bowl", (-7, 2), 9, lr=0.1)["sgd"].points
+    gradient = points[0] * (0.1, 2.0)  # of length 4.06; torch's 1e-6 is added to it
+    assert points[1] == pytest.approx(points[0] - 0.1 * gradient / math.hypot(*gradient), rel=1e-7)
 
 
 @pytest.mark.parametrize(
