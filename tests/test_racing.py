@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 import thalweg as tw
 from thalweg.errors import UsageError
-from thalweg.racing import Spec, race, run, search
-from thalweg.racing.outcome import judge
+from thalweg.racing import Spec, race, run
 from thalweg.racing.spec import entrants
-from thalweg.racing.verdict import estimate
 from thalweg.report import html
 from thalweg.rules import rule
 from thalweg.rules.core import LogRange
@@ -53,73 +51,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, bool]]:
 
 def entry(found: tw.Race, name: str) -> dict[str, Any]:
     return next(e for e in found.optimizers if e["name"] == name)
-
-
-# The grid and how it is continued.
-
-
-@pytest.mark.parametrize(("centre", "decades", "count"), [(3e-2, 4, 9), (1e-3, 4, 5), (0.7, 2, 2)])
-def test_a_grid_is_even_on_a_log_scale_around_its_centre(
-    centre: float, decades: float, count: int
-) -> None:
-    grid = search.grid(LogRange(centre, decades), count)
-    ideal = np.linspace(math.log10(centre) - decades / 2, math.log10(centre) + decades / 2, count)
-    # Two digits: off by 5 % at most.
-    np.testing.assert_allclose(grid, 10**ideal, rtol=0.05)
-    assert all(float(f"{lr:.2g}") == lr for lr in grid)
-
-
-def test_a_grid_of_one_is_its_centre() -> None:
-    assert search.grid(LogRange(3e-4), 1) == [3e-4]
-
-
-@pytest.mark.parametrize("count", [2, 9, 40, 100, 400])
-@pytest.mark.parametrize("centre", [1e-3, 3e-2, 0.97])
-def test_a_grid_however_fine_has_distinct_points(centre: float, count: int) -> None:
-    grid = search.grid(LogRange(centre), count)
-    assert grid == sorted(set(grid))
-    assert len(grid) == count
-
-
-def scores(values: Mapping[float, float]) -> dict[float, search.Score]:
-    return {lr: (value, 0.0) for lr, value in values.items()}
-
-
-def test_of_equal_scores_the_loss_decides_and_then_the_smaller_rate() -> None:
-    assert search.best({0.1: (0.9, -1.0), 1.0: (0.9, -0.5), 10.0: (0.8, 0.0)}) == 1.0
-    assert search.best({1.0: (0.9, -1.0), 0.1: (0.9, -1.0)}) == 0.1
-
-
-@pytest.mark.parametrize(
-    ("tried", "count", "expected"),
-    [
-        ({0.01: 1, 0.1: 2, 1.0: 3}, 2, [10.0, 100.0]),
-        ({0.01: 3, 0.1: 2, 1.0: 1}, 2, [0.001, 0.0001]),
-        ({0.01: 0, 0.1: 0, 1.0: 0}, 2, [0.001, 0.0001]),  # all diverged: try smaller ones
-        ({0.01: 1, 0.1: 3, 1.0: 2}, 2, [0.032, 0.32]),
-        ({0.01: 1, 0.1: 3, 1.0: 2}, 3, [0.032, 0.18, 0.32]),
-        ({0.01: 1, 0.1: 3, 1.0: 2}, 1, [0.032]),
-        ({0.1: 0}, 2, [0.01, 1.0]),
-        ({0.1: 0}, 3, [0.01, 1.0, 10.0]),
-        ({0.1: 0}, 1, [1.0]),
-    ],
-)
-def test_a_grid_is_continued_beyond_its_edge_or_around_its_best(
-    tried: dict[float, float], count: int, expected: list[float]
-) -> None:
-    assert search.more(scores(tried), count, spacing=1.0) == expected
-
-
-@pytest.mark.parametrize("budget", [1, 2, 3, 9, 50])
-@pytest.mark.parametrize("peak", [1e-9, 1e-3, 0.02, 1e4])
-@pytest.mark.parametrize("extra", [1, 2, 5])
-def test_every_round_adds_as_many_distinct_rates(budget: int, peak: float, extra: int) -> None:
-    where = LogRange(1e-2)
-    tried = search.grid(where, budget)
-    for number in range(6):
-        values = scores({lr: -abs(math.log(lr / peak)) for lr in tried})
-        tried += search.more(values, extra, search.spacing(where, budget))
-        assert len(set(tried)) == len(tried) == budget + (number + 1) * extra
 
 
 # Who takes part, and how often.
@@ -315,75 +246,7 @@ def test_a_race_that_random_search_leads_says_so() -> None:
         assert found.document["verdict"]["code"] is None
 
 
-@pytest.mark.parametrize(
-    ("mean", "low", "high", "said"),
-    [
-        (0.97642, 0.97471, 0.97834, "0.9764 (0.9747 to 0.9783)"),
-        (12.3, 5.0, 25.0, "12 (5 to 25)"),
-        (6.752e-12, 6.4e-12, 7.2e-12, "6.75e-12 (6.4e-12 to 7.2e-12)"),
-        (1.0, 1.0, 1.0, "1.0000 (1.0000 to 1.0000)"),
-    ],
-)
-def test_an_estimate_has_the_digits_that_its_interval_warrants(
-    mean: float, low: float, high: float, said: str
-) -> None:
-    assert estimate({"mean": mean, "low": low, "high": high}) == said
-
-
 # Runs that diverged.
-
-
-def record(
-    metric: Sequence[float | None],
-    loss: Sequence[float | None] = (1.0, 0.5),
-    test: Sequence[float | None] = (),
-    diverged_at: int | None = None,
-) -> dict[str, Any]:
-    return {
-        "validation_metric": list(metric), "validation_loss": list(loss),
-        "test_metric": list(test), "diverged_at": diverged_at,
-    }  # fmt: skip
-
-
-def test_a_diverged_run_counts_as_the_worst_of_what_it_is_compared_with() -> None:
-    task = find("diabetes-mlp")  # R²: higher is better, and a trained model may be below untrained
-    outcomes = judge(
-        task,
-        [
-            record([-0.1, 0.4], test=[-0.2, 0.3]),
-            record([-0.3, -7.0], loss=[1.0, 9.0], test=[-0.1, -5.0]),
-            record([-0.2, 0.9], loss=[1.0, 1e9], test=[-0.3, 0.9], diverged_at=17),
-        ],
-    )
-    assert [o.diverged for o in outcomes] == [False, False, True]
-    assert [o.validation for o in outcomes] == [0.4, -7.0, -7.0]
-    assert [o.validation_loss for o in outcomes] == [0.5, 9.0, 9.0]
-    assert [o.test for o in outcomes] == [0.3, -5.0, -5.0]
-
-
-def test_a_diverged_run_counts_for_no_more_than_no_training() -> None:
-    lower = find("quadratic", dim=4)
-    good, lost = judge(lower, [record([3.0, 1.0]), record([2.0, 0.0], diverged_at=1)])
-    assert (good.validation, lost.validation) == (1.0, 3.0)
-    only = judge(lower, [record([2.0, None], loss=[2.0, None]), record([3.0, 0.0], diverged_at=1)])
-    assert [(o.validation, o.diverged) for o in only] == [(3.0, True)] * 2
-
-
-@pytest.mark.parametrize("bad", [None, math.inf, -math.inf, math.nan, 1e305])
-@pytest.mark.parametrize("where", ["validation_metric", "validation_loss", "test_metric"])
-def test_an_end_that_is_not_finite_is_a_divergence(where: str, bad: float | None) -> None:
-    harmed = record([0.1, 0.99], loss=[2.0, 0.001], test=[0.1, 0.99])
-    harmed[where][-1] = bad
-    sound, lost = judge(find("wine-mlp"), [record([0.2, 0.3], test=[0.2, 0.3]), harmed])
-    assert (sound.diverged, lost.diverged) == (False, True)
-    assert (lost.validation, lost.validation_loss, lost.test) == (0.1, 2.0, 0.1)
-
-
-def test_a_model_with_nothing_finite_is_refused_with_the_reason() -> None:
-    with pytest.raises(
-        UsageError, match="'wine-mlp': the validation metric is not finite even bef"
-    ):
-        judge(find("wine-mlp"), [record([None, None], loss=[None, None], diverged_at=1)])
 
 
 @pytest.mark.parametrize("name", ["diabetes-mlp", "quadratic:dim=4", "wine-mlp"])

@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
 from operator import itemgetter
 from statistics import median
 from typing import Literal, get_args
@@ -112,9 +111,10 @@ def _measure(
 ) -> dict[tuple[int, int], float]:
     """Microseconds per run and step by (runs together, threads), without what does not work.
 
-    The ways take turns and each counts by its best burst, so that what else the machine does at
-    the moment decides little. One thread is tried too: small models gain nothing from more, and
-    on a busy machine threads that wait for each other take a hundred times longer.
+    The ways take turns and each counts by its middle burst, so that what else the machine does
+    for a moment decides nothing, but what it does all the time is seen. One thread is tried too:
+    small models gain nothing from more, and on a busy machine threads that wait for each other
+    take a hundred times longer.
     """
     endless = replace(regime, evaluations=1, epochs=2 * _BURSTS * (_BURST + 1) + 1)
     counts, started = {1, torch.get_num_threads()}, time.perf_counter()
@@ -124,7 +124,7 @@ def _measure(
         way.burst()
     if lanes > 1:
         # Of a big model a few lanes must do: one step of all of them might take minutes.
-        few = min(lanes, max(2, int(2e6 / ways[1, 1].best)))
+        few = min(lanes, max(2, int(2e6 / ways[1, 1].typical)))
         steps = iter(Session(task, sample[:few], endless))
         together = {(lanes, threads): _Way(steps, few, threads) for threads in counts}
         # A model may fail in vmap with whatever error is its own: then lanes are not for it.
@@ -137,11 +137,11 @@ def _measure(
             break  # where a step takes seconds, one burst tells enough
         for way in ways.values():
             way.burst()
-    return {name: way.best for name, way in ways.items()}
+    return {name: way.typical for name, way in ways.items()}
 
 
 class _Way:
-    """A way to take steps, and the best time it showed.
+    """A way to take steps, and the time it needed for them.
 
     Args:
         steps: takes one of all its runs whenever it is asked for the next.
@@ -151,19 +151,22 @@ class _Way:
 
     def __init__(self, steps: Iterator[int], runs: int, threads: int) -> None:
         self.steps, self.runs, self.threads = steps, runs, threads
-        self.best = float("inf")
+        self.taken: list[float] = []
 
     def burst(self) -> None:
         """Take a few steps: one that warms up, then those that count."""
         with thread_count(self.threads):
             next(self.steps)
-            marks = [time.perf_counter()]
-            for _ in islice(self.steps, _BURST):
-                marks.append(time.perf_counter())
-                if marks[-1] - marks[0] > _PATIENCE:
-                    break
-        taken = median(later - earlier for earlier, later in pairwise(marks))
-        self.best = min(self.best, taken / self.runs * 1e6)
+            start, steps, passed = time.perf_counter(), 0, 0.0
+            while steps < _BURST and passed < _PATIENCE:
+                next(self.steps)
+                steps, passed = steps + 1, time.perf_counter() - start
+        self.taken.append(passed / steps / self.runs * 1e6)
+
+    @property
+    def typical(self) -> float:
+        """Microseconds per run and step."""
+        return median(self.taken)
 
 
 def execute(
