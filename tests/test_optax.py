@@ -329,6 +329,7 @@ def test_a_rule_of_ones_own() -> None:
         """Every way to use the step number."""
         first = ops.where(t == 1, 2.0, ops.where(t != 2, 1.0, 3.0)) * ops.sqrt(t)
         m = m + first * g / (1 - beta ** (t + 1)) - 0.1 * -t
+        m = m + 0.01 * ops.minimum(t, abs(g))
         shrink = shrink * beta**t + ops.exp(-t) + (1 - 0.0**t) + (1 - beta**t) / (1 + beta**t)
         return theta - lr / (t**0.5 + 2 / t) * m / shrink, m, shrink
 

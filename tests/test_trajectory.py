@@ -59,7 +59,8 @@ def _alone(rule, theta, curvature):
 
 
 def test_a_gradient_is_clipped_as_a_vector():
-    points = tw.trajectory(rules.clip_norm(rules.sgd), "bowl", (-7, 2), 9, lr=0.1)["sgd"].points
+    clipped = rules.clip_norm(rules.sgd)
+    points = tw.trajectory(clipped, "bowl", (-7, 2), 9, lr=0.1)[clipped.name].points
     gradient = points[0] * (0.1, 2.0)  # of length 4.06; torch's 1e-6 is added to it
     assert points[1] == pytest.approx(points[0] - 0.1 * gradient / math.hypot(*gradient), rel=1e-7)
 
