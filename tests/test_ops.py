@@ -107,3 +107,8 @@ def test_a_numpy_number_beside_a_tensor_is_only_a_number() -> None:
     found = ops.where(np.float64(2.0) > 1, x, np.float64(5.0))
     assert torch.equal(found, x)
     assert torch.equal(ops.maximum(np.float64(0.0), x), torch.tensor([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("empty", [np.zeros((0, 3)), torch.zeros(0, 3)], ids=["numpy", "torch"])
+def test_an_array_without_elements_is_measured(empty: Any) -> None:
+    assert float(ops.peak(empty)) == float(ops.total(empty)) == float(ops.norm(empty)) == 0.0

@@ -128,7 +128,9 @@ def _reduce(name: str, x: Any) -> Any:
     if not shape:
         return x
     if name == "peak":
-        return x.max()
+        # Of a DTensor a rank may hold nothing, and nothing has no maximum: it takes all of it.
+        x = getattr(x, "full_tensor", lambda: x)()
+        return x.sum() if 0 in shape else x.max()
     if name != "channel_total" or len(shape) == 1:
         return x.sum()
     return x.sum(tuple(range(1, len(shape))), keepdims=True)
