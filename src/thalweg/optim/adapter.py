@@ -91,7 +91,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         Where a gradient is to flow through the step to a tensor, it stays one.
         """
         hyper: dict[str, float] = {}
-        number = _traced if group.get("differentiable") else float
+        number = _traced if group.get("differentiable") else _number
         for option in self.defaults:
             value = group[option]
             if option in self.pairs:
@@ -197,7 +197,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         hyper = self.hyper(group)
         for name, default in self.rule(group).defaults.items():
             value = hyper.get(name, group.get(name))
-            value = float(value) if isinstance(value, Tensor) else value
+            value = _number(value) if isinstance(value, Tensor) else value
             label = _LABELS.get(name, f"{name} value")
             if not isinstance(value, float) or math.isnan(value):
                 raise UsageError(f"Invalid {label}: {value!r}; it must be a number")
@@ -234,11 +234,15 @@ class RuleOptimizer(torch.optim.Optimizer):
         return {**super().__getstate__(), **own}
 
 
+def _number(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 def _traced(value: Any) -> Any:
     """A number, or a 0-dim tensor that autograd follows."""
     if isinstance(value, Tensor) and value.requires_grad:
         return value.reshape(())
-    return float(value)
+    return _number(value)
 
 
 def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:

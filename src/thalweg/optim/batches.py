@@ -109,7 +109,8 @@ class Compiled:
         mine = self.group_of_row == group
         if mine.any():
             names = self.launch.program.scalars[: self.width]
-            self.launch.scalars[mine, : self.width] = [float(hyper[name]) for name in names]
+            numbers = (hyper[name] for name in names)
+            self.launch.scalars[mine, : self.width] = [_detached(x) for x in numbers]
 
     def gather(self) -> list[Tensor] | None:
         gradients: list[Tensor] = list(map(gradient_of, self.parameters))
@@ -176,7 +177,8 @@ class Eager:
     """Stepped one by one with the arithmetic of torch itself, on any device and dtype."""
 
     def __init__(self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper]) -> None:
-        trace(rule)  # a formula that no engine would take is refused here as well
+        # A formula that no engine would take is refused here as well.
+        self.measures = bool(trace(rule).middle)
         self.rule, self.items = rule, items
         self.needed = {*items[0].keys.values(), *["step"] * items[0].counts}
         self.taken = [item.taken for item in items]
@@ -218,6 +220,8 @@ class Eager:
                 self.taken[k] += 1
 
     def _step(self, item: Item, g: Tensor, t: int) -> None:
+        if self.measures and not item.parameter.numel():
+            return  # there is nothing to measure
         theta, slots = self._next(item, g, t)
         store(item.parameter, theta)
         for slot, value in slots.items():
@@ -255,6 +259,11 @@ def _share(items: Sequence[Item], key: str) -> Any:
     for item, number in zip(items, shared.unbind(), strict=True):
         item.state[key] = number
     return shared.numpy()
+
+
+def _detached(x: float | Tensor) -> float:
+    """A hyperparameter, which is a tensor where another parameter's step is differentiated."""
+    return float(x.detach()) if isinstance(x, Tensor) else x
 
 
 def _turned(x: Tensor, indices: tuple[int, ...] | None) -> Tensor:
