@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from .errors import UsageError
+
 __all__ = [
     "abs", "clamp", "cos", "count", "dimensions", "dot", "exp", "log", "maximum", "minimum", "norm",
     "peak", "pi", "sign", "sin", "sqrt", "tanh", "total", "where",
@@ -91,6 +93,8 @@ def total(x: Any, over: str = "tensor") -> Any:
         x: one number per element.
         over: "tensor", "channel" or "all".
     """
+    if over not in _TOTALS:
+        raise UsageError(f"over={over!r} is unknown; choose one of {', '.join(_TOTALS)}")
     return _reduce(_TOTALS[over], x)
 
 
@@ -111,7 +115,9 @@ def peak(x: Any) -> Any:
 
 def count(x: Any, over: str = "tensor") -> Any:
     """How many elements the tensor, or each of its channels, has."""
-    return _reduce("channel_count" if over == "channel" else "count", x)
+    if over not in _COUNTS:
+        raise UsageError(f"over={over!r} is unknown; choose one of {', '.join(_COUNTS)}")
+    return _reduce(_COUNTS[over], x)
 
 
 def dimensions(x: Any) -> Any:
@@ -128,15 +134,21 @@ def _reduce(name: str, x: Any) -> Any:
     if not shape:
         return x
     if name == "peak":
-        # Of a DTensor a rank may hold nothing, and nothing has no maximum: it takes all of it.
-        x = getattr(x, "full_tensor", lambda: x)()
-        return x.sum() if 0 in shape else x.max()
+        # Of a DTensor a rank may hold nothing, and nothing has no maximum.
+        return x.sum() if 0 in shape else _gathered(x).max()
     if name != "channel_total" or len(shape) == 1:
-        return x.sum()
+        return _gathered(x.sum())
     return x.sum(tuple(range(1, len(shape))), keepdims=True)
 
 
+def _gathered(x: Any) -> Any:
+    """What a DTensor is over all ranks; any other array as it is."""
+    return x.full_tensor() if hasattr(x, "full_tensor") else x
+
+
 _TOTALS = {"tensor": "total", "channel": "channel_total", "all": "all_total"}
+
+_COUNTS = {"tensor": "count", "channel": "channel_count"}
 
 _REDUCTIONS = (*_TOTALS.values(), "peak", "count", "channel_count", "dimensions")
 

@@ -37,9 +37,10 @@ def small_cnn() -> nn.Sequential:
 
 
 class Quadratic(nn.Module):
-    """f(x; ε) = ½ xᵀHx + ε·x, so that the mean over a batch has the gradient Hx + mean(ε).
+    """f(x; ε) = ½ dᵀHd + ε·d with d = x − 1, so that a batch has the gradient Hd + mean(ε).
 
-    The parameter x starts from a standard normal. The eigenvalues of H are spaced evenly in
+    The minimum lies at 1 in every coordinate: at 0 it would help whatever shrinks parameters, and
+    draws around 0. The parameter x starts from a standard normal. The eigenvalues of H are spaced evenly in
     logarithm from 1/condition to 1.
 
     Args:
@@ -65,8 +66,9 @@ class Quadratic(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         """The losses (N,) of the noise vectors ε, shape (N, dim)."""
-        y = self.x if self.rotation is None else self.x @ self.rotation
-        return 0.5 * (self.eigenvalues * y.square()).sum() + noise @ self.x
+        away = self.x - 1
+        y = away if self.rotation is None else away @ self.rotation
+        return 0.5 * (self.eigenvalues * y.square()).sum() + noise @ away
 
 
 def _rotation(dim: int) -> Tensor:
