@@ -40,8 +40,8 @@ class Quadratic(nn.Module):
     """f(x; ε) = ½ dᵀHd + ε·d with d = x − 1, so that a batch has the gradient Hd + mean(ε).
 
     The minimum lies at 1 in every coordinate: at 0 it would help whatever shrinks parameters, and
-    draws around 0. The parameter x starts from a standard normal. The eigenvalues of H are spaced evenly in
-    logarithm from 1/condition to 1.
+    draws around 0. The parameter x starts from a standard normal. The eigenvalues of H are spaced
+    evenly in logarithm from 1/condition to 1.
 
     Args:
         dim: length of x.

@@ -25,9 +25,10 @@ def quadratic(
 
     With d = x − 1, the mini-batch gradient is Hd + mean(ε) over the batch's noise vectors ε. The
     256 of them in the training data sum to zero, so the full batch's gradient is Hd and its loss
-    ½ dᵀHd, never below 0. Validation and test are one noise-free input each: the metric is that too. A
-    diagonal H suits methods that scale each coordinate by itself; `rotated` takes that away.
-    With the defaults momentum at 0.3 and Adam at 0.1 end near 1e-14, plain descent near 1e-7.
+    ½ dᵀHd, never below 0. Validation and test are one noise-free input each: the metric is that
+    too. A diagonal H suits methods that scale each coordinate by itself; `rotated` takes that
+    away. With the defaults momentum at 0.3 and Adam at 0.1 end near 1e-14, plain descent near
+    1e-7.
 
     Args:
         dim: length of x, >= 1.
