@@ -1,4 +1,4 @@
-"""Options that every class has beyond torch's: whose form of the rule, and steps not to be taken."""
+"""Options of every class beyond torch's: whose form of the rule, and steps not to be taken."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_is_left_unset_is_the_convention_s(convention: str, name: str) -> N
         assert all(type(x) in (float, int, bool, str, type(None), list) for x in parts)
 
 
-@pytest.mark.parametrize("name", (*NAMES, *BEYOND))
+@pytest.mark.parametrize("name", [*NAMES, *BEYOND])
 def test_signatures_of_the_options(name: str) -> None:
     given = inspect.signature(getattr(ours, name)).parameters
     assert list(given)[-3:] == ["engine", "convention", "skip_nonfinite"]

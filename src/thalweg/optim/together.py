@@ -19,16 +19,20 @@ class Together(Eager):
 
     def _run(self, gradients: list[Tensor]) -> None:
         self._count()
-        inputs = [self._read(*each) for each in zip(self.items, gradients, strict=True)]
-        thetas, gs, slots, hypers = (list(column) for column in zip(*inputs, strict=True))
+        # What is empty adds nothing to any measure, and has none of its own.
+        each = zip(self.items, gradients, self.taken, strict=True)
+        members = [(item, t, *self._read(item, g)) for item, g, t in each if item.parameter.numel()]
+        if not members:
+            return
+        items, taken, thetas, gs, slots, hypers = map(list, zip(*members, strict=True))
         fresh, *values = self.rule(
             Bundle(thetas),
             Bundle(gs),
             *(Bundle([own[s] for own in slots]) for s in self.rule.slots),
-            Bundle(self.taken),
+            Bundle(taken),
             **{name: Bundle([own[name] for own in hypers]) for name in self.rule.defaults},
         )
-        for k, item in enumerate(self.items):
+        for k, item in enumerate(items):
             store(item.parameter, _member(fresh, k))
             for slot, value in zip(self.rule.slots, values, strict=True):
                 store(item.state[item.keys[slot]], _member(value, k))
