@@ -13,7 +13,7 @@ if not (dist.is_available() and dist.is_gloo_available()):
 
 from distributed import jobs
 from distributed.pool import Pool
-from distributed.training import CASES, IN_TORCH, STEPS, alone
+from distributed.training import BY_NORMS, CASES, IN_TORCH, STEPS, alone
 
 THIRD = STEPS // 3
 NO_SHARDS_IN_TORCH = ["rprop"]  # torch.optim.Rprop assigns by a mask, which no DTensor takes
@@ -44,7 +44,7 @@ def test_data_parallel_is_one_process_on_the_whole_batch(pool: Pool, case: str, 
 
 
 @BOTH
-@EVERY
+@pytest.mark.parametrize("case", [case for case in CASES if case not in BY_NORMS])
 def test_shards_step_in_the_compiled_engine(pool: Pool, case: str, ranks: int) -> None:
     pool.run(ranks, jobs.fully_sharded, case, "numba")
 
@@ -53,6 +53,12 @@ def test_shards_step_in_the_compiled_engine(pool: Pool, case: str, ranks: int) -
 @SOME
 def test_shards_step_in_the_eager_engine(pool: Pool, case: str, ranks: int) -> None:
     pool.run(ranks, jobs.fully_sharded, case, "eager")
+
+
+@BOTH
+@pytest.mark.parametrize("case", BY_NORMS)
+def test_norms_are_those_of_all_shards(pool: Pool, case: str, ranks: int) -> None:
+    pool.run(ranks, jobs.fully_sharded, case, "auto")
 
 
 @SOME
@@ -69,6 +75,12 @@ def test_tensor_parallel_layers(pool: Pool, case: str, ranks: int) -> None:
 @SOME
 def test_accumulated_and_clipped_gradients(pool: Pool, case: str) -> None:
     pool.run(2, jobs.accumulated_and_clipped, case)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["plain", "shards", "some in shards"])
+def test_a_rule_that_clips_measures_all_shards(pool: Pool, kind: str, ranks: int) -> None:
+    pool.run(ranks, jobs.clipped_by_rule, kind)
 
 
 @SOME

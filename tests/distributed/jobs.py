@@ -32,6 +32,9 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
+import thalweg.optim
+from thalweg.rules import adamw, clip_norm
+
 from .training import (
     ALONE,
     CASES,
@@ -139,6 +142,28 @@ def accumulated_and_clipped(case: str) -> None:
     single = Net()
     other = optimizer("torch", case, single.parameters())
     step(single, other, lambda first: None, ALONE)
+    assert_same(parameters(seen(model, chosen)), parameters(seen(single, other)))
+
+
+def clipped_by_rule(kind: str) -> None:
+    """A rule that clips all gradients by their norm measures all shards of all parameters."""
+    clipping = thalweg.optim.from_rule(clip_norm(adamw, max_norm=0.3))
+    model: Any = Net()
+    if kind == "shards":
+        model = sharded()
+    elif kind == "some in shards":
+        fully_shard(model.inner)
+    chosen = clipping(model.parameters(), lr=0.02)
+    single = Net()
+    other = torch.optim.AdamW(single.parameters(), lr=0.02)
+    for k in range(STEPS):
+        for net, each in ((model, chosen), (single, other)):
+            each.zero_grad()
+            x, y = batch(k)  # the same on every rank, so that plain gradients are whole
+            (net(x) - y).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(single.parameters(), 0.3)
+        chosen.step()
+        other.step()
     assert_same(parameters(seen(model, chosen)), parameters(seen(single, other)))
 
 

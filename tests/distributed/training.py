@@ -41,7 +41,11 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "nadam": ("NAdam", {"lr": 0.02, "decoupled_weight_decay": True, "weight_decay": 0.1}),
     "radam": ("RAdam", {"lr": 0.02, "betas": (0.9, 0.95)}),
     "lion": ("Lion", {"lr": 0.005}),  # not in torch
+    "lars": ("LARS", {"lr": 0.5, "weight_decay": 0.01, "trust": 0.1}),
+    "lamb": ("LAMB", {"lr": 0.02, "weight_decay": 0.01}),
+    "adamp": ("AdamP", {"lr": 0.02, "weight_decay": 0.01, "delta": 0.5}),
 }
+BY_NORMS = ["lars", "lamb", "adamp"]  # a step depends on the whole tensor
 IN_TORCH = [case for case, (name, _) in CASES.items() if hasattr(torch.optim, name)]
 
 

@@ -52,7 +52,7 @@ class Bundle:
 
     def __thalweg_op__(self, name: str, args: tuple[Any, ...]) -> Any:
         if name == "all_total":
-            return sum(member.sum() for member in self.members)
+            return sum(map(ops.total, self.members))
         return self._each(partial(ops.apply, name), args)
 
     def _each(self, function: Callable[..., Any], args: Sequence[Any]) -> Bundle:
