@@ -83,6 +83,11 @@ def test_a_rule_that_clips_measures_all_shards(pool: Pool, kind: str, ranks: int
     pool.run(ranks, jobs.clipped_by_rule, kind)
 
 
+@BOTH
+def test_a_gradient_that_is_not_finite_on_one_rank(pool: Pool, ranks: int) -> None:
+    pool.run(ranks, jobs.skipped, "nadam")
+
+
 @SOME
 def test_shards_and_states_that_are_replaced(pool: Pool, case: str) -> None:
     pool.run(2, jobs.moved, case)

@@ -147,7 +147,7 @@ def accumulated_and_clipped(case: str) -> None:
 
 def clipped_by_rule(kind: str) -> None:
     """A rule that clips all gradients by their norm measures all shards of all parameters."""
-    clipping = thalweg.optim.from_rule(clip_norm(adamw, max_norm=0.3))
+    clipping: Any = thalweg.optim.from_rule(clip_norm(adamw, max_norm=0.3))
     model: Any = Net()
     if kind == "shards":
         model = sharded()
@@ -165,6 +165,24 @@ def clipped_by_rule(kind: str) -> None:
         chosen.step()
         other.step()
     assert_same(parameters(seen(model, chosen)), parameters(seen(single, other)))
+
+
+def skipped(case: str) -> None:
+    """A gradient that is not finite in the shard of one rank keeps all ranks from the step."""
+    model = sharded()
+    chosen: Any = optimizer("thalweg", case, model.parameters(), skip_nonfinite=True)
+    train(model, chosen, range(HALF), position())
+    before = seen(model, chosen)
+    if dist.get_rank() == 1:
+        with torch.no_grad():
+            model.inner.weight.grad.to_local()[0, 0] = torch.inf
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        chosen.step()
+    assert (chosen.skipped, len(said)) == (1, 1)
+    assert_same(seen(model, chosen), before)
+    train(model, chosen, range(HALF, STEPS), position())
+    assert_same(seen(model, chosen), alone("thalweg", case))
 
 
 def moved(case: str) -> None:
