@@ -6,6 +6,7 @@ import base64
 import copy
 import hashlib
 import json
+import os
 import re
 import runpy
 import shutil
@@ -270,9 +271,7 @@ def test_write_replaces_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def _half(path: Path, content: bytes) -> int:
-    with path.open("wb") as file:
-        file.write(content[:100])
+def _full(handle: int) -> None:
     raise OSError(28, "No space left on device")
 
 
@@ -280,14 +279,16 @@ def _refused(path: Path, target: Path) -> Path:
     raise PermissionError(13, "Permission denied")
 
 
-@pytest.mark.parametrize(("step", "fault"), [("write_bytes", _half), ("replace", _refused)])
+@pytest.mark.parametrize(
+    ("of", "step", "fault"), [(os, "fsync", _full), (Path, "replace", _refused)]
+)
 def test_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: Callable[..., Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Any, step: str, fault: Callable[..., Any]
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
-    monkeypatch.setattr(Path, step, fault)
-    with pytest.raises(OSError, match=r"No space|denied"):
+    monkeypatch.setattr(of, step, fault)
+    with pytest.raises(ThalwegError, match=r"cannot write .*(No space|denied)"):
         html.write(sample(1), path)
     monkeypatch.undo()
     assert path.read_text() == "old"
