@@ -227,6 +227,24 @@ def unsummed(case: str) -> None:
         assert_same(trained("thalweg", p, part), expected)
 
 
+def differentiated(case: str) -> None:
+    """Gradients flow through a step of DTensors."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    found = {}
+    for library in LIBRARIES:
+        start = nn.Parameter(
+            distribute_tensor(torch.arange(1.0, 7).reshape(3, 2), mesh, [Shard(0)])
+        )
+        p = start.clone()
+        chosen = optimizer(library, case, [p], differentiable=True)
+        for _ in range(2):
+            p.grad = start.sin() + p.detach()
+            chosen.step()
+        p.square().sum().backward()
+        found[library] = {"gradient": whole(start.grad)}
+    assert_same(found["thalweg"], found["torch"])
+
+
 def forgotten(case: str) -> None:
     """Gradients that a model lets go of are freed."""
     model = sharded()

@@ -74,9 +74,11 @@ class Plan:
                 else:
                     way = _special(optimizer, parameter, group)
                     item = begin(optimizer, parameter, index, group.rule, group.hyper)
-                    # What is measured of a tensor is measured of the whole DTensor.
-                    part = item if trace(group.rule).middle else self.shards.part(item)
-                    found[group.rule, parameter.dtype, way].append(part)
+                    # What is measured of a tensor is measured of the whole DTensor, and what
+                    # gradients flow through is the DTensor itself.
+                    if way is None and not trace(group.rule).middle:
+                        item = self.shards.part(item)
+                    found[group.rule, parameter.dtype, way].append(item)
         self.batches: list[Batch] = []
         for (rule, _, way), items in gathered(found, optimizer.engine).items():
             if way is not None:
