@@ -255,7 +255,7 @@ def _share(items: Sequence[Item], key: str) -> Any:
     """One array behind this number of every state, so that one operation advances them all."""
     numbers = [item.state[key] for item in items]
     widest = max((x.dtype for x in numbers), key=lambda dtype: dtype.itemsize)
-    shared = torch.stack([x.to(widest) for x in numbers])
+    shared = torch.stack([x if x.dtype == widest else x.to(widest) for x in numbers])
     for item, number in zip(items, shared.unbind(), strict=True):
         item.state[key] = number
     return shared.numpy()

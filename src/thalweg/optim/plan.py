@@ -229,14 +229,16 @@ def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item],
 def _trouble_around(item: Item, rule: Rule) -> str:
     """What keeps a parameter's gradient or state from the compiled engine."""
     p = item.parameter
-    if not p.is_contiguous() and trace(rule).sums("channel_total"):
+    indices = () if p.is_contiguous() else order(p) or ()
+    if indices and trace(rule).sums("channel_total"):
         return "its channels do not lie one behind the other"
-    indices = order(p) or ()
-    arrays = {item.keys[slot]: item.state[item.keys[slot]] for slot in rule.array_slots}
-    for name, x in {"gradient": p.grad, **arrays}.items():
-        if type(x) is not Tensor or (x.shape, x.dtype, x.device) != (p.shape, p.dtype, p.device):
+    kind = (p.shape, p.dtype, p.device)
+    arrays = [(item.keys[slot], item.state[item.keys[slot]]) for slot in rule.array_slots]
+    for name, x in (("gradient", p.grad), *arrays):
+        if type(x) is not Tensor or (x.shape, x.dtype, x.device) != kind:
             return f"its {name} differs from it in kind, shape, dtype or device"
-        if name != "gradient" and not x.permute(indices).is_contiguous():
+    for name, x in arrays:
+        if not (x.permute(indices) if indices else x).is_contiguous():
             return f"its {name} lies in memory in another order than it"
     return ""
 
