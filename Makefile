@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+# Two workers of one thread each: small models gain nothing from more, and wait for them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help race test check bench
@@ -17,14 +19,14 @@ race: $(RUNTIME) ## race the optimizers on digits-mlp, or on TASK=name; the repo
 	$(BIN)/thalweg race $(TASK) --out races/$(TASK)
 
 test: $(DEV) ## the tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: $(DEV) ## format, lint, types, import law, then the tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: $(RUNTIME) ## the timings of the README, as ratios
 	$(BIN)/python benchmarks/step.py
