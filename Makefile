@@ -32,6 +32,7 @@ bench: $(RUNTIME) ## the timings of the README, as ratios
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/first_step.py
 	$(BIN)/python benchmarks/lanes.py
+	$(BIN)/python benchmarks/readme.py
 
 $(RUNTIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
