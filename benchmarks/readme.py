@@ -48,8 +48,8 @@ def main() -> None:
     section = [
         MARKS[0],
         "Times faster than the fastest of torch's own modes (loop, foreach, fused), float32,",
-        f"tensors × elements; medians of one run on {machine['processor']}, {machine['cores']} cores, torch "
-        f"{machine['torch']}. `make bench` repeats it;",
+        f"tensors × elements; medians of one run on {machine['processor']}, {machine['cores']} "
+        f"cores, torch {machine['torch']}. `make bench` repeats it;",
         "[quartiles, targets and the machine's load](benchmarks/results) are recorded with it.",
         "",
         *steps(step),
