@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -333,11 +335,20 @@ def script(folder: Path, body: str) -> str:
     """Run a program in a file of its own, which spawned children can import."""
     file = folder / "program.py"
     file.write_text(dedent(_TRAIN) + dedent(body))
-    done = subprocess.run(
-        [sys.executable, file], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    with subprocess.Popen(
+        [sys.executable, file],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as program:
+        try:
+            out, errors = program.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)  # its children too, who hold the pipes open
+            raise
+    assert program.returncode == 0, errors[-4000:]
+    return out
 
 
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
