@@ -101,7 +101,9 @@ def test_json(run: Any) -> None:
     }
     assert adam["hyperparameters"][1] == {"name": "beta1", "symbol": "β₁", "default": 0.9}
     assert adam["state"][0] == {"name": "m", "symbol": "m", "start": 0.0, "shape": "parameter"}
-    assert adam["search"] == {"lr": {"centre": 3e-3, "low": 3e-5, "high": 0.3}}
+    assert set(adam["search"]) == {"lr", "beta1", "beta2", "eps"}
+    assert adam["search"]["lr"] == {"centre": 3e-3, "low": 3e-5, "high": 0.3}
+    assert (adam["search"]["beta2"]["low"], adam["search"]["beta2"]["high"]) == (0.9, 0.9999)
     assert adam["reference"]["year"] == 2015
 
 

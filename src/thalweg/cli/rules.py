@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import formula, tape
 from ..errors import UsageError
-from ..rules import LogRange, Rule, registry
+from ..rules import Range, Rule, registry
 from .load import load_rule
 
 _SCHEMA = "thalweg.rules/1"
@@ -146,7 +146,7 @@ def _described(rule: Rule) -> dict[str, Any]:
             for s in rule.slots
         ],
         "search": {
-            k: {"centre": r.centre, "low": _edges(r)[0], "high": _edges(r)[1]}
+            k: {"centre": r.at(0.5), "low": r.ends[0], "high": r.ends[1]}
             for k, r in _ranges(rule).items()
         },
         "reference": reference and {
@@ -160,19 +160,14 @@ def _defaults(rule: Rule) -> str:
     return " ".join(f"{name}={value:g}" for name, value in rule.defaults.items())
 
 
-def _ranges(rule: Rule) -> dict[str, LogRange]:
+def _ranges(rule: Rule) -> dict[str, Range]:
     """Where each hyperparameter is searched; the learning rate always is."""
-    rates = {"lr": rule.learning_rates()} if "lr" in rule.defaults else {}
+    rates: dict[str, Range] = {"lr": rule.learning_rates()} if "lr" in rule.defaults else {}
     return {**rates, **rule.search}
 
 
-def _edges(span: LogRange) -> tuple[float, float]:
-    factor = 10 ** (span.decades / 2)
-    return float(f"{span.centre / factor:.12g}"), float(f"{span.centre * factor:.12g}")
-
-
-def _searched(span: LogRange | None) -> str:
-    return "searched from {:g} to {:g}".format(*_edges(span)) if span else ""
+def _searched(span: Range | None) -> str:
+    return "searched from {:g} to {:g}".format(*span.ends) if span else ""
 
 
 def _start(rule: Rule, slot: str) -> str:

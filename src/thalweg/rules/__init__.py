@@ -33,6 +33,7 @@ from .core import (
 )
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
 from .layerwise import adamp, lamb, lars
+from .ranges import Choice, LinearRange, NearOne, Range
 
 for _rule in (
     sgd, momentum, nesterov, asgd, rprop, adagrad, adadelta, rmsprop, rmsprop_centered,
@@ -42,8 +43,12 @@ for _rule in (
     _rule.register()
 
 __all__ = [
+    "Choice",
     "Combinator",
+    "LinearRange",
     "LogRange",
+    "NearOne",
+    "Range",
     "Reference",
     "Rule",
     "RuleError",

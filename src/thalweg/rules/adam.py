@@ -3,14 +3,18 @@
 from ..ops import abs, maximum, sqrt, where
 from .combinators import decoupled_weight_decay
 from .core import LogRange, Reference, rule
+from .ranges import NearOne, Range
 
 _KINGMA = Reference(
     "Kingma & Ba", 2015, "Adam: A Method for Stochastic Optimization", "ICLR, arXiv:1412.6980"
 )
-_ADAM_RATES = {"lr": LogRange(3e-3)}
+_EPS = LogRange(1e-7, 6.0)
+_ADAM_SEARCH: dict[str, Range] = {
+    "lr": LogRange(3e-3), "beta1": NearOne(0.5, 0.99), "beta2": NearOne(0.9, 0.9999), "eps": _EPS,
+}  # fmt: skip
 
 
-@rule(reference=_KINGMA, search=_ADAM_RATES)
+@rule(reference=_KINGMA, search=_ADAM_SEARCH)
 def adam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     """Adam: adaptive moment estimation (Kingma & Ba 2015, algorithm 1)."""
     m = beta1 * m + (1 - beta1) * g
@@ -25,7 +29,7 @@ def adam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
         "Reddi, Kale & Kumar", 2018, "On the Convergence of Adam and Beyond",
         "ICLR, arXiv:1904.09237",
     ),
-    search=_ADAM_RATES,
+    search=_ADAM_SEARCH,
 )  # fmt: skip
 def amsgrad(theta, g, m, v, v_max, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     """AMSGrad: Adam with a second moment that never shrinks (Reddi et al. 2018, algorithm 2)."""
@@ -45,11 +49,12 @@ adamw = decoupled_weight_decay(
         "Loshchilov & Hutter", 2019, "Decoupled Weight Decay Regularization",
         "ICLR, arXiv:1711.05101",
     ),
+    search={"weight_decay": LogRange(1e-2)},
     weight_decay=1e-2,
 )  # fmt: skip
 
 
-@rule(reference=_KINGMA, search=_ADAM_RATES)
+@rule(reference=_KINGMA, search=_ADAM_SEARCH)
 def adamax(theta, g, m, u, t, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     """Adamax: Adam with the infinity norm as its second moment (Kingma & Ba 2015, algorithm 2)."""
     m = beta1 * m + (1 - beta1) * g
@@ -63,7 +68,7 @@ def adamax(theta, g, m, u, t, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     ),
     init={"mu_product": 1.0},
     scalars=("mu_product",),
-    search=_ADAM_RATES,
+    search=_ADAM_SEARCH,
 )
 def nadam(
     theta, g, m, v, mu_product, t,
@@ -84,7 +89,7 @@ def nadam(
         "Liu et al.", 2020, "On the Variance of the Adaptive Learning Rate and Beyond",
         "ICLR, arXiv:1908.03265",
     ),
-    search=_ADAM_RATES,
+    search=_ADAM_SEARCH,
 )  # fmt: skip
 def radam(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     """RAdam: Adam whose adaptive rate waits for its variance to settle (Liu et al. 2020)."""

@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import Any, overload
 
 from ..errors import UsageError, unknown
+from .ranges import LogRange as LogRange
+from .ranges import Range
 
 Formula = Callable[..., Any]
 
@@ -34,14 +36,6 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.authors} ({self.year}). {self.title}. {self.where}."
-
-
-@dataclass(frozen=True)
-class LogRange:
-    """A search range for a positive hyperparameter: `decades` powers of ten around `centre`."""
-
-    centre: float
-    decades: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Rule:
     init: Mapping[str, float | str] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
     reference: Reference | None = None
-    search: Mapping[str, LogRange] = field(default_factory=dict)
+    search: Mapping[str, Range] = field(default_factory=dict)
     title: str = ""
     before: tuple[Combinator, ...] = ()
 
@@ -116,7 +110,15 @@ class Rule:
 
     def learning_rates(self) -> LogRange:
         """Where to look for the learning rate: as declared, else four decades at the default."""
-        return self.search.get("lr") or LogRange(self.defaults.get("lr", 1e-3))
+        declared = self.search.get("lr")
+        if declared is None:
+            return LogRange(self.defaults.get("lr", 1e-3))
+        if not isinstance(declared, LogRange):
+            raise RuleError(
+                f"{self.name}: learning rates are searched on a log scale; "
+                f'give search={{"lr": LogRange(…)}} instead of {declared}'
+            )
+        return declared
 
     def with_defaults(
         self,
@@ -183,7 +185,7 @@ class Combinator:
         name: str | None = None,
         title: str | None = None,
         reference: Reference | None = None,
-        search: Mapping[str, LogRange] | None = None,
+        search: Mapping[str, Range] | None = None,
         **defaults: float,
     ) -> Rule:
         """The rule with this formula in front of it.
@@ -223,7 +225,7 @@ def rule(
     reference: Reference | None = None,
     init: Mapping[str, float | str] | None = None,
     scalars: tuple[str, ...] = (),
-    search: Mapping[str, LogRange] | None = None,
+    search: Mapping[str, Range] | None = None,
 ) -> Callable[[Formula], Rule]: ...
 def rule(formula: Formula | None = None, /, **data: Any) -> Any:
     """Make an optimizer of a formula: `@rule` above the function is all it takes.
@@ -252,7 +254,7 @@ def _make(
     reference: Reference | None = None,
     init: Mapping[str, float | str] | None = None,
     scalars: tuple[str, ...] = (),
-    search: Mapping[str, LogRange] | None = None,
+    search: Mapping[str, Range] | None = None,
 ) -> Rule:
     if not inspect.isfunction(formula):
         raise RuleError(f"@rule makes an optimizer of a function; {formula!r} is none")

@@ -2,8 +2,9 @@
 
 from ..ops import clamp, maximum, sign, where
 from .core import LogRange, Reference, rule
+from .ranges import LinearRange, NearOne, Range
 
-_RATES = {"lr": LogRange(3e-2)}
+_SEARCH: dict[str, Range] = {"lr": LogRange(3e-2), "momentum": NearOne(0.5, 0.99)}
 
 
 @rule(
@@ -23,7 +24,7 @@ def sgd(theta, g, t, *, lr=1e-3):
         "Polyak", 1964, "Some Methods of Speeding Up the Convergence of Iteration Methods",
         "USSR Computational Mathematics and Mathematical Physics 4(5)",
     ),
-    search=_RATES,
+    search=_SEARCH,
 )  # fmt: skip
 def momentum(theta, g, v, t, *, lr=1e-3, momentum=0.9, dampening=0.0):
     """Momentum: the heavy ball of Polyak 1964; the first gradient enters undamped."""
@@ -36,7 +37,7 @@ def momentum(theta, g, v, t, *, lr=1e-3, momentum=0.9, dampening=0.0):
         "Nesterov", 1983, "A Method for Solving the Convex Programming Problem with Convergence "
         "Rate O(1/k²)", "Soviet Mathematics Doklady 27",
     ),
-    search=_RATES,
+    search=_SEARCH,
 )  # fmt: skip
 def nesterov(theta, g, v, t, *, lr=1e-3, momentum=0.9):
     """Nesterov momentum: the step looks ahead by one velocity (in Sutskever's form, 2013)."""
@@ -51,7 +52,7 @@ def nesterov(theta, g, v, t, *, lr=1e-3, momentum=0.9):
     ),
     init={"eta": "lr", "mu": 1.0},
     scalars=("eta", "mu"),
-    search={"lr": LogRange(1e-1)},
+    search={"lr": LogRange(1e-1), "alpha": LinearRange(0.5, 1.0)},
 )  # fmt: skip
 def asgd(theta, g, average, eta, mu, t, *, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6):
     """ASGD: gradient descent with a shrinking step, and the average of its iterates beside it."""
@@ -68,7 +69,9 @@ def asgd(theta, g, average, eta, mu, t, *, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1
         "IEEE International Conference on Neural Networks",
     ),
     init={"size": "lr"},
-    search={"lr": LogRange(1e-3)},
+    search={
+        "lr": LogRange(1e-3), "eta_minus": LinearRange(0.3, 0.8), "eta_plus": LinearRange(1.05, 1.5)
+    },
 )  # fmt: skip
 def rprop(
     theta, g, previous, size, t,
@@ -87,7 +90,9 @@ def rprop(
         "Chen et al.", 2023, "Symbolic Discovery of Optimization Algorithms",
         "NeurIPS, arXiv:2302.06675",
     ),
-    search={"lr": LogRange(3e-4)},
+    search={
+        "lr": LogRange(3e-4), "beta1": NearOne(0.5, 0.99), "beta2": NearOne(0.9, 0.999),
+    },
 )  # fmt: skip
 def lion(theta, g, m, t, *, lr=1e-4, beta1=0.9, beta2=0.99):
     """Lion: the sign of an interpolated momentum (Chen et al. 2023, algorithm 2)."""

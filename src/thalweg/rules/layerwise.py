@@ -2,6 +2,9 @@
 
 from ..ops import abs, count, dimensions, dot, maximum, norm, peak, sqrt, where
 from .core import LogRange, Reference, rule
+from .ranges import NearOne, Range
+
+_MOMENTS: dict[str, Range] = {"beta1": NearOne(0.5, 0.99), "beta2": NearOne(0.9, 0.9999)}
 
 
 @rule(
@@ -9,7 +12,9 @@ from .core import LogRange, Reference, rule
         "You, Gitman & Ginsburg", 2017, "Large Batch Training of Convolutional Networks",
         "arXiv:1708.03888",
     ),
-    search={"lr": LogRange(1.0)},
+    search={
+        "lr": LogRange(1.0), "momentum": NearOne(0.5, 0.99), "weight_decay": LogRange(1e-4),
+    },
 )  # fmt: skip
 def lars(theta, g, v, t, *, lr=1.0, momentum=0.9, weight_decay=0.0, trust=1e-3, eps=1e-8):
     """LARS: momentum with a learning rate per layer, its norm against its gradient's (2017)."""
@@ -24,7 +29,10 @@ def lars(theta, g, v, t, *, lr=1.0, momentum=0.9, weight_decay=0.0, trust=1e-3, 
         "You et al.", 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 "
         "Minutes", "ICLR, arXiv:1904.00962",
     ),
-    search={"lr": LogRange(1e-2)},
+    search={
+        "lr": LogRange(1e-2), **_MOMENTS, "eps": LogRange(1e-7, 6.0),
+        "weight_decay": LogRange(1e-2),
+    },
 )  # fmt: skip
 def lamb(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0.0):
     """LAMB: Adam's direction, as long as the layer is (You et al. 2020, algorithm 2)."""
@@ -41,7 +49,10 @@ def lamb(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight
         "Heo et al.", 2021, "AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
         "Scale-invariant Weights", "ICLR, arXiv:2006.08217",
     ),
-    search={"lr": LogRange(3e-3)},
+    search={
+        "lr": LogRange(3e-3), **_MOMENTS, "eps": LogRange(1e-7, 6.0),
+        "weight_decay": LogRange(1e-2),
+    },
 )  # fmt: skip
 def adamp(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
           delta=0.1, wd_ratio=0.1):  # fmt: skip

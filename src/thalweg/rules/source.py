@@ -33,7 +33,7 @@ class Source:
                 name=self._name(parent),
                 init={slot: value for slot, value in parent.init.items() if slot in made.slots},
                 scalars=parent.scalars & set(made.slots),
-                search=parent.search,
+                search={k: v for k, v in parent.search.items() if k in made.defaults},
                 reference=self.reference or parent.reference,
             ).register()
 
