@@ -133,8 +133,10 @@ class Plan:
             try:
                 if slow and measures_all(rule):
                     return [Together(rule, items, hypers)]
-                compiled = Compiled(rule, fast, hypers)
-                return [compiled, Eager(rule, slow, hypers)] if slow else [compiled]
+                compiled: list[Batch] = [
+                    Compiled(rule, alike, hypers) for alike in _alike(rule, fast)
+                ]
+                return [*compiled, Eager(rule, slow, hypers)] if slow else compiled
             except RuleError:
                 raise
             except Exception as error:
@@ -224,6 +226,19 @@ def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item],
             _warn_once(trouble)
         (slow if trouble else fast).append(item)
     return fast, slow
+
+
+def _alike(rule: Rule, items: list[Item]) -> list[list[Item]]:
+    """Those together whose numbers in the state have one precision, which each keeps.
+
+    Loading a state rounds to the parameter's precision what torch begins in its default one.
+    """
+    if not rule.scalars or measures_all(rule):
+        return [items]
+    found: dict[tuple[torch.dtype, ...], list[Item]] = defaultdict(list)
+    for item in items:
+        found[tuple(item.state[item.keys[s]].dtype for s in rule.scalars)].append(item)
+    return list(found.values())
 
 
 def _trouble_around(item: Item, rule: Rule) -> str:
