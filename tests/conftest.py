@@ -1,4 +1,5 @@
-"""What every test shares: a kernel cache of the session's own, never the user's."""
+"""What every test shares: a kernel cache of the session's own, never the user's; and the count of
+what was compared with torch, for the last lines of a test run."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from comparisons import counted
 
 # A background job inherits an ignored SIGINT, and so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,6 +24,25 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="thalweg-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ["THALWEG_CACHE"] = folder.name
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # a worker of xdist, which hands its count to the process over it
+        output["comparisons"] = dict(counted)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    counted.update(getattr(node, "workeroutput", {}).get("comparisons", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if counted:
+        terminalreporter.write_line(
+            f"compared with torch.optim: {counted['cases']:,} optimizers, "
+            f"{counted['steps']:,} steps, parameters and state after each"
+        )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import comparisons
 import thalweg.optim as ours
 from optim_cases import ENGINES, TOLERANCE, Case, away_from_zero, parameters
 from thalweg import rules
@@ -52,6 +53,7 @@ def assert_alike(theirs: torch.optim.Optimizer, mine: torch.optim.Optimizer) -> 
                 assert float(got[key]) == float(value)
             else:
                 torch.testing.assert_close(got[key], value, rtol=tolerance, atol=tolerance)
+    comparisons.count(theirs)
 
 
 def pair(case: Case, dtype: torch.dtype, engine: str) -> tuple[Any, Any]:
