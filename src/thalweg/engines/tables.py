@@ -50,6 +50,7 @@ class Blocks:
         table: int64 (tensors, 8): row, first block, blocks, elements of a block, elements, elements
             of a channel, number of indices, model.
         chunks: the chunk table, every chunk made of whole blocks.
+        pieces: another one, of equal chunks whatever the channels.
         blocks: the number of blocks.
         models: the number of models.
     """
@@ -74,4 +75,6 @@ class Blocks:
         self.table = np.stack(columns, axis=1).astype(np.int64)
         self.blocks, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
         whole = np.maximum(CHUNK // widths, 1) * widths
-        self.chunks = cut(np.arange(len(shapes)), np.zeros_like(counts), counts, rows, whole)
+        tensors, starts = np.arange(len(shapes)), np.zeros_like(counts)
+        self.chunks = cut(tensors, starts, counts, rows, whole)
+        self.pieces = cut(tensors, starts, counts, rows) if by_channel else self.chunks

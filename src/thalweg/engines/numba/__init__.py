@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...tape import Program
+from ..formats import Format, spread
 from ..tables import Blocks, Floats, Ints
 from . import store
 from . import threads as team
+from .elements import SEED, columns
 from .lift import source
 from .native import Kernel
 from .passes import PHASES
@@ -29,15 +31,16 @@ class Launch:
 
     Args:
         program: what to compute.
-        dtype: "float32" or "float64", of every array.
+        formats: how its arrays are kept: the name of one format for all, or of one for each.
         shapes: of every tensor; all of its arrays are contiguous.
         rows: the row of scalars that each tensor is stepped with.
         models: the model that each belongs to, for norms over all tensors of one; by default all
             belong to one.
+        seed: of the random bits that formats round by.
 
     Attributes:
-        pointers: int64 (tensors, arrays): the address of each array of each tensor, in the
-            program's order of arrays.
+        pointers: int64 (tensors, parts): the address of each array of each tensor, in the
+            program's order of arrays; two where its format has two parts.
         scalars: float64 (rows, scalars): hyperparameters, scalar slots and t of each row, in the
             program's order; t is the number of steps taken.
     """
@@ -45,21 +48,25 @@ class Launch:
     def __init__(
         self,
         program: Program,
-        dtype: str,
+        formats: str | Sequence[str],
         shapes: Sequence[Sequence[int]],
         rows: Ints,
         models: Ints | None = None,
+        seed: int = 0,
     ) -> None:
         self.program, self._rows = program, rows
+        kept = spread(formats, len(program.arrays))
         count = int(rows.max(initial=-1)) + 1
-        self.pointers: Ints = np.zeros((len(shapes), len(program.arrays)), np.int64)
+        self.pointers: Ints = np.zeros((len(shapes), columns(program, kept)[1]), np.int64)
         self.scalars: Floats = np.zeros((count, len(program.scalars)))
         self._steps = self.scalars[:, -1]
         self._slots = self.scalars[:, -1 - len(program.updates) : -1]
         self._updates: Floats = np.zeros((count, len(program.updates)))
         self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
-        self._header: Ints = np.zeros(12, np.int64)
-        self._kernel = kernel(program, dtype)
+        self._header: Ints = np.zeros(SEED + 1, np.int64)
+        self._header[SEED] = seed
+        self._kernel = kernel(program, formats)
+        self._whole_blocks = any(form.blockwise for form in kept)
         self._launch = int(self._header.ctypes.data)
         self._blocks = Blocks(shapes, rows, program.sums("channel_total"), models)
         self._phases: list[tuple[int, int | None]] = [(0, None)]  # and of how many items each is
@@ -81,7 +88,7 @@ class Launch:
         ]
         self._phases.append((PHASES * depth, None))
         addresses = [table.ctypes.data for table in (blocks.table, *self._sums)]
-        self._header[7:] = [addresses[0], tensors, *addresses[1:]]
+        self._header[7:SEED] = [addresses[0], tensors, *addresses[1:]]
 
     def only(self, tensors: Ints) -> None:
         """From now on step these tensors alone; a row that loses all of its own stands still.
@@ -89,23 +96,29 @@ class Launch:
         Args:
             tensors: their numbers, in any order.
         """
-        chunks = self._blocks.chunks
-        self._chunks = np.ascontiguousarray(chunks[np.isin(chunks[:, 0], tensors)])
-        elements = int((self._chunks[:, 2] - self._chunks[:, 1]).sum())
-        self._useful = min(len(self._chunks), 1 + elements // _GRAIN)
+        self._chunks, *_ = whole, last = [
+            np.ascontiguousarray(table[np.isin(table[:, 0], tensors)])
+            for table in (self._blocks.chunks, self._blocks.pieces)
+        ]
+        # Blocks of codes are not of channels: the last pass cuts the tensors regardless of these.
+        self._last = last if self._whole_blocks else whole
+        elements = int((whole[:, 2] - whole[:, 1]).sum())
+        self._useful = min(len(whole), 1 + elements // _GRAIN)
         moving = np.unique(self._rows[tensors])
         self._moving: slice | Ints = slice(None) if len(moving) == len(self.scalars) else moving
-        tables = (self._chunks, self.pointers, self.scalars, self._updates)
+        tables = (self._last, self.pointers, self.scalars, self._updates)
         addresses = [table.ctypes.data for table in tables]
-        self._header[:6] = [self._tickets.ctypes.data, len(self._chunks), *addresses]
+        self._header[:6] = [self._tickets.ctypes.data, len(self._last), *addresses]
 
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         self._steps[self._moving] += 1
         for phase, items in self._phases:
             self._tickets[0] = 0
-            if items is not None or len(self._phases) > 1:
-                self._header[1] = len(self._chunks) if items is None else items
+            if len(self._phases) > 1:
+                chunks = self._last if phase == self._phases[-1][0] else self._chunks
+                self._header[1] = len(chunks) if items is None else items
+                self._header[2] = chunks.ctypes.data
                 self._header[6] = phase
             team.run(self._kernel, self._launch, min(threads, self._useful))
         if self._updates.size:
@@ -113,20 +126,22 @@ class Launch:
 
 
 _lock = threading.RLock()
-_kernels: dict[tuple[str, str], Kernel] = {}
+_kernels: dict[tuple[str, tuple[Format, ...]], Kernel] = {}
 
 
-def kernel(program: Program, dtype: str) -> Kernel:
+def kernel(program: Program, formats: str | Sequence[str]) -> Kernel:
     """The compiled kernel of a program; the same object for all that ask.
 
     Args:
         program: what to compute; programs of equal keys share a kernel, whatever their names.
-        dtype: "float32" or "float64".
+        formats: how its arrays are kept, as `Launch` takes it.
     """
-    key = program.key, dtype
+    kept = spread(formats, len(program.arrays))
+    key = program.key, kept
     with _lock:
         if key not in _kernels:
-            _kernels[key] = store.load(f"{program.name}-{dtype}", source(program, dtype))
+            names = "-".join(dict.fromkeys(form.name for form in kept))
+            _kernels[key] = store.load(f"{program.name}-{names}", source(program, formats))
         return _kernels[key]
 
 

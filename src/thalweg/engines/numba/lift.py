@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ...tape import ROW, Operand, Program
+from ..formats import spread
+from .elements import PREFIXES, Elements
 from .passes import COLUMNS, PHASES, Passes
 from .text import indent, line, operand
 
 _TEMPLATE = """\
 # {title}
-# CPU kernel of {name} for {dtype}, generated from the rule's formula.
+# CPU kernel of {name} over {kept}, generated from the rule's formula.
 
 from math import cos, exp, fabs, inf, log, nan, sin, sqrt, tanh
 
-from numba import float32, float64
+from numba import float32, float64, int32, int64
 
+from thalweg.engines.numba.forms import (
+    any_negative, decoded, encoded, largest_size, mix, room, scale_of,
+)
 from thalweg.engines.numba.memory import accumulate, array, claim, entry, integer, put, real
 
 {accessors}
@@ -62,48 +68,34 @@ block = first + start // width
 """
 
 _RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE + _CHUNK + _TABLES + _ITEM)) | {
-    "i", "largest", "min", "range",  # of the loops
+    "end", "held", "i", "key", "largest", "min", "range",  # of the loops
 }  # fmt: skip
-_PREFIXES = ("load_", "store_", "at_", "c_", "sum_")  # of the names made from others
+_PREFIXES = ("c_", "sum_", *PREFIXES)  # of the names made from others
 
 
-def source(program: Program, dtype: str) -> str:
+def source(program: Program, formats: str | Sequence[str]) -> str:
     """The kernel's source.
 
     Args:
         program: what to compute.
-        dtype: "float32" or "float64", of every array and of the arithmetic on them.
+        formats: how its arrays are kept: the name of one format for all, or of one for each.
     """
-    names = _names(program)
-    arrays = [names[a] for a in program.arrays]
-    touched = {names[a] for a in (*program.reads, *(a for a, _ in program.outputs))}
-    reduces = bool(program.middle)
+    names, kept = _names(program), spread(formats, len(program.arrays))
+    elements = Elements(program, kept, names)
+    reduces, number = bool(program.middle), elements.number
+    item = _ITEM.format(columns=len(COLUMNS), phases=PHASES) if reduces else _CHUNK
+    work = Passes(program, elements).source() if reduces else _steps(program, elements)
     return _TEMPLATE.format(
         title=_one_line(program.title or program.name),
         name=_one_line(program.name),
-        dtype=dtype,
-        accessors="\n".join(
-            f'load_{a}, store_{a} = array("{dtype}", {k}, {len(arrays)})'
-            for k, a in enumerate(arrays)
-        ),
+        kept=" ".join(dict.fromkeys(form.name for form in kept)),
+        accessors="\n".join(elements.accessors()),
         tables=_block(_TABLES.splitlines() if reduces else [], 1),
-        declare=_block(_declared(program, dtype, names), 1),
-        item=_block(
-            (_ITEM.format(columns=len(COLUMNS), phases=PHASES) if reduces else _CHUNK).splitlines(),
-            2,
-        ),
-        prologue=_block(_prologue(program, dtype, names), 3),
-        bases=_block(
-            [
-                f"at_{a} = integer(pointers, {len(arrays)} * tensor + {k})"
-                for k, a in enumerate(arrays)
-                if a in touched
-            ],
-            2,
-        ),
-        work=_block(
-            Passes(program, dtype, names).source() if reduces else _loop(program, dtype, names), 2
-        ),
+        declare=_block([*_declared(program, number, names), *elements.rooms()], 1),
+        item=_block(item.splitlines(), 2),
+        prologue=_block(_prologue(program, number, names), 3),
+        bases=_block(elements.bases(), 2),
+        work=_block(work, 2),
     )
 
 
@@ -138,16 +130,14 @@ def _prologue(program: Program, dtype: str, names: dict[Operand, str]) -> list[s
     ]
 
 
-def _loop(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:
-    """The loop over a chunk's elements."""
-    inside = names | {c: f"c_{names[c]}" for c in program.constants}
-    body = [f"{names[a]} = load_{names[a]}(at_{names[a]}, i)" for a in program.reads]
-    body += [line(i, dtype, inside) for i in program.body]
-    body += [
-        f"store_{names[a]}(at_{names[a]}, i, {operand(value, dtype, inside)})"
-        for a, value in program.outputs
-    ]
-    return ["for i in range(start, stop):", *indent(body or ["pass"], 1)]
+def _steps(program: Program, elements: Elements) -> list[str]:
+    """The step of a chunk's elements."""
+    inside = {**elements.names} | {c: f"c_{elements.names[c]}" for c in program.constants}
+    loop = elements.read(program.reads)
+    loop += [line(i, elements.number, inside) for i in program.body]
+    loop += elements.write(inside)
+    code = elements.last_loop(loop)
+    return ["while start < stop:", *indent(code, 1)] if elements.scaled else code
 
 
 def _row_constants(program: Program) -> list[str]:

@@ -9,6 +9,8 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
+from .forms import FORMS, cast
+
 # Contraction to fused multiply-add is all the freedom the compiler gets: no reordering, and NaN
 # and infinity mean what they mean. Division follows IEEE instead of raising.
 entry = cfunc(types.void(types.int64), error_model="numpy", fastmath={"contract"})
@@ -65,7 +67,9 @@ def accumulate(typing_context: Any, total: Any, value: Any) -> Any:
     return types.float64(types.float64, types.float64), generate
 
 
-def array(dtype: str, slot: int, slots: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def array(
+    dtype: str, slot: int, slots: int, number: str = "", stochastic: bool = False
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Load and store for one of a kernel's arrays: load(base, i) and store(base, i, value).
 
     The arrays of a kernel never overlap. Saying so to the compiler, as alias scopes, spares it
@@ -75,8 +79,10 @@ def array(dtype: str, slot: int, slots: int) -> tuple[Callable[..., Any], Callab
         dtype: the elements' type.
         slot: which array of the kernel this is.
         slots: how many the kernel has.
+        number: the type of values that are loaded and stored, where it is another.
+        stochastic: whether store takes random bits as well, and rounds by them.
     """
-    number: Any = getattr(types, dtype)
+    form, value_type = FORMS[dtype], getattr(types, number or dtype)
 
     def mark(module: Any, instruction: Any) -> Any:
         domain = module.add_metadata([ir.MetaDataString(module, "thalweg")])
@@ -92,21 +98,37 @@ def array(dtype: str, slot: int, slots: int) -> tuple[Callable[..., Any], Callab
     @intrinsic
     def load(typing_context: Any, base: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return mark(builder.module, builder.load(_element(context, builder, number, *args)))
+            place = _pointer(builder, form.memory, *args)
+            kept = mark(builder.module, builder.load(place))
+            return cast(builder, form.read(builder, kept), context.get_value_type(value_type))
 
-        return number(types.int64, types.int64), generate
+        return value_type(types.int64, types.int64), generate
+
+    def write(builder: Any, base: Any, index: Any, value: Any, *bits: Any) -> None:
+        kept = form.write(builder, cast(builder, value, form.value), *bits)
+        mark(builder.module, builder.store(kept, _pointer(builder, form.memory, base, index)))
 
     @intrinsic
     def store(typing_context: Any, base: Any, index: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = _element(context, builder, number, *args[:2])
-            mark(builder.module, builder.store(args[2], place))
+            write(builder, *args)
 
-        return types.void(types.int64, types.int64, number), generate
+        return types.void(types.int64, types.int64, value_type), generate
 
-    return load, store
+    @intrinsic
+    def store_by(typing_context: Any, base: Any, index: Any, value: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            write(builder, *args)
+
+        return types.void(types.int64, types.int64, value_type, types.int64), generate
+
+    return load, store_by if stochastic else store
 
 
 def _element(context: Any, builder: Any, number: Any, base: Any, index: Any) -> Any:
-    pointer = builder.inttoptr(base, context.get_value_type(number).as_pointer())
+    return _pointer(builder, context.get_value_type(number), base, index)
+
+
+def _pointer(builder: Any, memory: Any, base: Any, index: Any) -> Any:
+    pointer = builder.inttoptr(base, memory.as_pointer())
     return builder.gep(pointer, [index], inbounds=True)

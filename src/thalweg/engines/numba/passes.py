@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
-from .text import Names, indent, largest, line, operand
+from .elements import Elements
+from .text import indent, largest, line, operand
 
 # The columns of the table of tensors, after the row of scalars.
 PHASES = 3  # of a stage: a pass, the finish of every tensor, the finish of every model
@@ -25,19 +26,19 @@ class Passes:
 
     Args:
         program: the program.
-        dtype: of the elements.
-        names: what each value is called; its constants are called c_ and this.
+        elements: how its elements are read and written; its constants are called c_ and their name.
     """
 
-    def __init__(self, program: Program, dtype: str, names: Names) -> None:
-        self.program, self.dtype, self.names = program, dtype, names
+    def __init__(self, program: Program, elements: Elements) -> None:
+        self.program, self.elements = program, elements
+        self.dtype, self.names = elements.number, elements.names
         reductions = program.reductions
         summed = [r.operands[0] for r in reductions if r.operation != "peak"]
         self.partial = {value: k for k, value in enumerate(dict.fromkeys(summed))}
         lowest = [r for r in reductions if REDUCTIONS[r.operation] != CHANNEL]
         self.total = {r.target: k for k, r in enumerate(lowest)}
         self.depth = max(program.stages.values())
-        self.inside = dict(names) | {c: f"c_{names[c]}" for c in program.constants}
+        self.inside = {**self.names} | {c: f"c_{self.names[c]}" for c in program.constants}
 
     def source(self) -> list[str]:
         """The statements that do one item of the launch's current phase."""
@@ -70,34 +71,46 @@ class Passes:
         before = self._middle([*per_tensor, *per_channel], MODEL, TENSOR)
         within = self._middle(per_channel, CHANNEL)
         arrays = [a for a in program.arrays if a in read]
-        loop = [f"{self.names[a]} = load_{self.names[a]}(at_{self.names[a]}, i)" for a in arrays]
+        loop = self.elements.read(arrays, last)
         loop += [line(b, self.dtype, self.inside) for b in body]
+        casts = self._casts(per_channel)
         if last:
-            loop += [
-                f"store_{self.names[a]}(at_{self.names[a]}, i, "
-                f"{operand(value, self.dtype, self.inside)})"
-                for a, value in program.outputs
-            ]
+            block = self._steps([*within, *casts], loop + self.elements.write(self.inside))
         else:
-            loop += [
-                f"sum_{k} = accumulate(sum_{k}, float64({operand(value, self.dtype, self.inside)}))"
-                for k, value in enumerate(sums)
-            ]
+            block = self._sums([*within, *casts], loop, sums)
+        return [*before, *self._casts(per_tensor), "while start < stop:", *indent(block, 1)]
+
+    def _sums(self, begin: list[str], loop: list[str], sums: Sequence[Operand]) -> list[str]:
+        """What a block's elements add up to."""
+        wide = [f"float64({operand(value, self.dtype, self.inside)})" for value in sums]
+        loop += [f"sum_{k} = accumulate(sum_{k}, {value})" for k, value in enumerate(wide)]
         ends = [
             f"put(partials, {len(self.partial)} * block + {self.partial[value]}, sum_{k})"
             for k, value in enumerate(sums)
         ]
-        block = [
-            *within,
-            *self._casts(per_channel),
-            *(f"sum_{k} = 0.0" for k in range(0 if last else len(sums))),
+        return [
+            *begin,
+            *(f"sum_{k} = 0.0" for k in range(len(sums))),
             "for i in range(start, min(start + width, stop)):",
             *indent(loop, 1),
-            *([] if last else ends),
+            *ends,
             "start += width",
             "block += 1",
         ]
-        return [*before, *self._casts(per_tensor), "while start < stop:", *indent(block, 1)]
+
+    def _steps(self, begin: list[str], loop: list[str]) -> list[str]:
+        """The step of a block's elements, as far as one channel and one block of codes go."""
+        if self.elements.scaled:
+            bound = "start - start % width + width"
+            code = ["block = first + start // width", *begin]
+            return [*code, *self.elements.last_loop(loop, bound)]
+        return [
+            *begin,
+            "for i in range(start, min(start + width, stop)):",
+            *indent(loop, 1),
+            "start += width",
+            "block += 1",
+        ]
 
     def _finish(self, stage: int) -> list[str]:
         """What one tensor's blocks amount to at this stage."""

@@ -17,6 +17,8 @@ from . import native
 
 _DIGEST = 32  # bytes of SHA-256 at the head of a file of machine code
 
+_MAKERS = ("memory", "forms", "build")  # the modules that what is compiled depends on
+
 # Settings of numba that change what it compiles.
 _SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 
@@ -120,7 +122,7 @@ def _prepare() -> tuple[Path, str]:
 @cache
 def _fingerprint(source: str) -> str:
     """Changes with the source and with everything that turns it into machine code."""
-    own = [Path(__file__).with_name(f"{name}.py").read_text() for name in ("memory", "build")]
+    own = [Path(__file__).with_name(f"{name}.py").read_text() for name in _MAKERS]
     settings = [os.environ.get(f"NUMBA_{name}", "") for name in _SETTINGS]
     tools = [__version__, version("numba"), version("llvmlite"), native.machine()]
     parts = (source, *own, *settings, *tools)
