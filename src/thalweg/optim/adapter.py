@@ -56,6 +56,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         signed: hyperparameters that may be negative or infinite.
         counts_steps: whether the state holds the number of steps under "step".
         lazy: whether gradients must be sparse, and rows that they do not name stand still.
+        densifies: whether a sparse gradient may stand for a dense one, as it may in torch.
         skipped: how many steps were not taken because of `skip_nonfinite`.
     """
 
@@ -64,6 +65,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     signed: ClassVar[frozenset[str]] = frozenset()
     counts_steps: ClassVar[bool] = True
     lazy: ClassVar[bool] = False
+    densifies: ClassVar[bool] = False
     skip_nonfinite: bool = False
     skipped: int = 0
 

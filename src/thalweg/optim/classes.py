@@ -27,6 +27,8 @@ _ADAMAX, _NADAM, _RADAM = unset(rules.adamax), unset(rules.nadam), unset(rules.r
 class SGD(Named):
     """Gradient descent, plain, with momentum, or with Nesterov momentum: torch.optim.SGD.
 
+    Sparse gradients are taken without weight decay, as in torch; the momentum is kept dense.
+
     Args:
         engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
     """
@@ -34,6 +36,7 @@ class SGD(Named):
     state_keys = {"v": "momentum_buffer"}
     signed = frozenset({"dampening"})
     counts_steps = False
+    densifies = True
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from ..tape import trace
 from .batches import Batch, Compiled, Eager, Item, gradient_of
 from .graph import Graph, in_graph
 from .layouts import order
-from .rows import Rows, refusal, steps_by_rows
+from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .shards import Shards, local
 from .together import Together, gathered, measures_all
 
@@ -170,6 +170,8 @@ def begin(
             if parameter.is_complex():
                 value = complex(value, value)  # two real numbers that begin alike
             state[key] = torch.full_like(parameter, value, memory_format=torch.preserve_format)
+        elif value.layout == torch.sparse_coo:  # a momentum that torch has begun sparse
+            state[key] = value.to_dense()
     return Item(parameter, group, state, keys, taken, counts)
 
 
@@ -178,11 +180,12 @@ def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[
     layout = parameter.grad.layout  # type: ignore[union-attr]  # it has a gradient
     if layout != torch.strided:
         takes = layout == torch.sparse_coo and parameter.layout == torch.strided
-        if not (takes and (optimizer.lazy or steps_by_rows(group.rule))):
+        by_rows = optimizer.lazy or steps_by_rows(group.rule)
+        if not (takes and (by_rows or (optimizer.densifies and begins_at_rest(group.rule)))):
             raise refusal(group.rule, layout)
         if optimizer.engine == "numba":
             raise UsageError('engine="numba" cannot step this parameter: its gradient is sparse')
-        return Rows
+        return Rows if by_rows else Whole
     if optimizer.lazy:
         raise RuntimeError(
             f"{type(optimizer).__name__} does not support dense gradients, please consider Adam "

@@ -1,4 +1,4 @@
-"""Steps of the rows that a sparse gradient names."""
+"""Sparse gradients: steps of the rows that they name, or of the whole."""
 
 from __future__ import annotations
 
@@ -44,21 +44,39 @@ class Rows(Eager):
                 store(x, value)
 
 
+class Whole(Eager):
+    """Parameters with sparse gradients that stand for dense ones: momentum moves every row."""
+
+    def gather(self) -> list[Tensor] | None:
+        gradients = self.gradients()
+        if gradients is None or any(g.layout != torch.sparse_coo for g in gradients):
+            return None
+        return [g.to_dense() for g in gradients]
+
+
 @cache
 def steps_by_rows(rule: Rule) -> bool:
-    """Whether rows whose gradient is zero may be left out because a step changes nothing there.
+    """Whether rows whose gradient is zero may be left out because a step changes nothing there."""
+    return _at_rest(rule, state=0.4)
 
-    Tried on numbers, with hyperparameters that are all other than zero.
-    """
+
+@cache
+def begins_at_rest(rule: Rule) -> bool:
+    """Whether a parameter stays where it is until it has had a gradient other than zero."""
+    return _at_rest(rule, state=0.0)
+
+
+def _at_rest(rule: Rule, state: float) -> bool:
+    """Tried on numbers, with hyperparameters that are all other than zero."""
     program = trace(rule)
     if program.middle:  # sums over the tensor, or its sizes, would be those of the rows
         return False
     hyper = {name: 0.7 * default + 0.01 for name, default in rule.defaults.items()}
-    return all(_rests(rule, theta, hyper) for theta in (-1.7, 0.3))
+    return all(_rests(rule, theta, state, hyper) for theta in (-1.7, 0.3))
 
 
-def _rests(rule: Rule, theta: float, hyper: dict[str, float]) -> bool:
-    slots = [0.4 + 0.1 * k for k in range(len(rule.slots))]
+def _rests(rule: Rule, theta: float, state: float, hyper: dict[str, float]) -> bool:
+    slots = [state * (1 + 0.25 * k) for k in range(len(rule.slots))]
     fresh, *after = rule(theta, 0.0, *slots, 3, **hyper)
     pairs = zip(rule.slots, slots, after, strict=True)
     return bool(fresh == theta) and all(a == b for s, a, b in pairs if s not in rule.scalars)
@@ -70,5 +88,5 @@ def refusal(rule: Rule, layout: torch.layout) -> RuntimeError:
         f"gradients of layout {layout} are not supported by {rule.name}. Use dense parameters and "
         "gradients (for an embedding: sparse=False); sparse COO gradients are for SparseAdam and "
         "for rules that change nothing where the gradient is zero, as Adagrad and SGD do without "
-        "weight decay and momentum"
+        "weight decay"
     )
