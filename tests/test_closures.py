@@ -177,7 +177,7 @@ def test_search_is_that_of_a_race() -> None:
         parameters=[x.detach().clone()[None] for x in params],
         losses=lambda drawn, x, y: valley(*(d[0].double() for d in drawn))[None],
     )
-    search = Search(lanes, [Run(RANDOM_SEARCH, {"lr": 0.8}, seed=5)])  # type: ignore[arg-type]
+    search = Search(lanes, [Run(RANDOM_SEARCH, {"lr": 0.8}, seed=5)], 50)  # type: ignore[arg-type]
     for _ in range(50):
         raced = search.step(torch.empty(0), torch.empty(0))
         assert optimizer.step(loss_of(params)) == raced[0]

@@ -43,13 +43,41 @@ class Population:
             alike = all(torch.equal(value, values[0]) for value in values)
             self.fixed[name] = values[0] if alike else torch.stack(values)
             self.fixed_dims[name] = None if alike else 0
+        self._settle()
+
+    def _settle(self) -> None:
+        """Have the model itself train on the stack's own memory where it is alone.
+
+        So nothing is slower than in a loop written for one run.
+        """
         if self.lanes == 1:
-            # Alone, the model itself is trained, on the stack's own memory: nothing is slower
-            # than in a loop written for one run.
             own = dict(self.model.named_parameters())
             for name, stacked in zip(self.names, self.parameters, strict=True):
                 own[name].data = stacked.detach()[0]
             self.own = [own[name] for name in self.names]
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with these lanes alone, in this order; the memory of the others is free.
+
+        Args:
+            lanes: their numbers, one or more.
+        """
+        chosen = torch.tensor(lanes)
+        self.lanes = len(lanes)
+        self.parameters = [
+            p.detach().index_select(0, chosen).requires_grad_() for p in self.parameters
+        ]
+        for name, dim in self.fixed_dims.items():
+            if dim == 0:
+                own = self.fixed[name].index_select(0, chosen)
+                alone = self.lanes == 1  # and reads what is shared
+                self.fixed[name] = own[0] if alone else own
+                self.fixed_dims[name] = None if alone else 0
+        if self.lanes == 1:
+            theirs = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+            for name, value in self.fixed.items():
+                theirs[name].data = value
+        self._settle()
 
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The loss of every lane on its own mini-batch, and its gradients.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError, unknown
-from ..rules import Reference, registry
+from ..rules import Reference, clip_norm, coupled_weight_decay, registry
 from ..rules.core import LogRange, Rule
+from ..schedules import CONSTANT, Schedule
 
 _RASTRIGIN = Reference(
     "Rastrigin", 1963, "The Convergence of the Random Search Method in the Extremal Control of "
@@ -59,18 +61,72 @@ def methods() -> dict[str, Method]:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What a run trains with beside its rule and the hyperparameters of that.
+
+    Attributes:
+        schedule: of the learning rate.
+        clip: the norm that all gradients of a step together may have; None for any.
+        batch_size: samples in a mini-batch; None for the regime's.
+    """
+
+    schedule: Schedule = CONSTANT
+    clip: float | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        clip = self.clip
+        if clip is not None and (
+            isinstance(clip, bool) or not isinstance(clip, int | float) or not 0 < clip < np.inf
+        ):
+            raise UsageError(f"clip={clip!r} must be a norm above 0, as 1.0, or None")
+        if self.batch_size is not None:
+            count("batch_size", self.batch_size)
+
+
+PLAIN = Recipe()
+
+
+@dataclass(frozen=True)
 class Run:
     """One training from its start: which method, with which hyperparameters, from which seed.
 
     Attributes:
         method: a rule, or random search.
-        hyper: hyperparameters that differ from the method's defaults.
+        hyper: hyperparameters that differ from the method's defaults; `weight_decay` may be
+            given for any rule, and is coupled where the rule has none of its own.
         seed: decides the initial parameters and the order of the data, alike for every method.
+        recipe: schedule, clipping, batch size.
+        bracket: names the runs that this one is compared with as they train, and stopped if it
+            falls behind them; None for a run that trains to its end.
     """
 
     method: Method
     hyper: Mapping[str, float] = field(hash=False)
     seed: int
+    recipe: Recipe = PLAIN
+    bracket: str | None = None
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that this run steps with: the method's, with what goes in front of it."""
+        assert isinstance(self.method, Rule)
+        decayed = "weight_decay" in self.hyper and "weight_decay" not in self.method.defaults
+        return _prepared(self.method, decayed, self.recipe.clip is not None)
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """All hyperparameters of that rule, and their values."""
+        clip = {} if self.recipe.clip is None else {"max_norm": self.recipe.clip}
+        return {**self.method.defaults, **self.hyper, **clip}
+
+
+@cache
+def _prepared(rule: Rule, decayed: bool, clipped: bool) -> Rule:
+    if decayed:
+        rule = coupled_weight_decay(rule, name=f"{rule.name}_decayed")
+    # In front of the decay, as clip_grad_norm_ runs before the optimizer adds it.
+    return clip_norm(rule, name=f"{rule.name}_clipped") if clipped else rule
 
 
 @dataclass(frozen=True)
@@ -98,6 +154,11 @@ class Regime:
         marks = np.linspace(0, self.steps(samples), self.evaluations + 1).round().astype(int)
         return sorted(set(marks.tolist()))
 
+    def under(self, recipe: Recipe) -> Regime:
+        """The regime with the recipe's batch size, if it has one."""
+        size = recipe.batch_size
+        return self if size is None else replace(self, batch_size=size)
+
     def check(self, samples: int) -> None:
         """Refuse what cannot be trained.
 
@@ -124,6 +185,9 @@ class Result:
         test_loss, test_metric: on the whole test set, untrained and trained; empty unless asked
             for.
         diverged_at: the step at which the loss stopped being finite or exploded, if it did.
+        stopped_at: the step after which the run was stopped because others did better, if it was;
+            the last of its measurements is then of this step.
+        stopped_why: what it fell behind.
     """
 
     steps: list[int]
@@ -133,6 +197,8 @@ class Result:
     test_loss: list[float]
     test_metric: list[float]
     diverged_at: int | None = None
+    stopped_at: int | None = None
+    stopped_why: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

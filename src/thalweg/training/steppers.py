@@ -26,6 +26,9 @@ class Stepper(Protocol):
     def freeze(self, lanes: Sequence[int]) -> None:
         """Move these lanes no more."""
 
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with these lanes alone, the population as well; the others are gone."""
+
 
 class Descent:
     """Rules, each stepping its own contiguous slice of the lanes in one launch.
@@ -33,16 +36,16 @@ class Descent:
     Args:
         population: the models.
         runs: what each lane runs, lanes of one rule side by side.
+        steps: how many each takes in all, for its schedule.
     """
 
-    def __init__(self, population: Population, runs: Sequence[Run]) -> None:
+    def __init__(self, population: Population, runs: Sequence[Run], steps: int) -> None:
         self.population = population
         self.slices = []
         first = 0
-        for rule, members in groupby(runs, key=lambda run: run.method):
+        for rule, members in groupby(runs, key=lambda run: run.rule):
             own = list(members)
-            assert isinstance(rule, Rule)
-            self.slices.append(_Slice(population, rule, own, first))
+            self.slices.append(_Slice(population, rule, own, first, steps))
             first += len(own)
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -58,33 +61,71 @@ class Descent:
         for part in self.slices:
             part.freeze(lanes)
 
+    def keep(self, lanes: Sequence[int]) -> None:
+        self.population.keep(lanes)
+        first, kept = 0, []
+        for part in self.slices:
+            own = [k - part.first for k in lanes if 0 <= k - part.first < len(part.runs)]
+            if own:
+                part.keep(own, self.population, first)
+                kept.append(part)
+            first += len(own)
+        self.slices = kept
+
 
 class _Slice:
     """The lanes of one rule: a row of scalars for each, and each lane's tensors by themselves."""
 
-    def __init__(self, population: Population, rule: Rule, runs: Sequence[Run], first: int) -> None:
-        program = trace(rule)
+    def __init__(
+        self, population: Population, rule: Rule, runs: Sequence[Run], first: int, steps: int
+    ) -> None:
+        self.rule, self.program, self.steps = rule, trace(rule), steps
+        self.taken = 0
         tensors = [p.detach()[first : first + len(runs)] for p in population.parameters]
-        hypers = [{**rule.defaults, **run.hyper} for run in runs]
-        self.first, self.lanes = first, np.arange(len(runs))
+        hypers = [run.scalars for run in runs]
+        # A slot that begins at the learning rate begins at that of the first step.
+        starts = [
+            {**hyper, "lr": hyper["lr"] * run.recipe.schedule(1, steps)} if "lr" in hyper else hyper
+            for hyper, run in zip(hypers, runs, strict=True)
+        ]
+        slots = [
+            [_initial(tensor, rule, slot, starts) for slot in rule.array_slots]
+            for tensor in tensors
+        ]
+        self._lay_out(population, runs, slots, first)
+        for row, (hyper, start) in enumerate(zip(hypers, starts, strict=True)):
+            begun = {slot: rule.initial(slot, start) for slot in rule.scalars}
+            known: dict[str, Any] = {**hyper, **begun, "t": 0}
+            self.launch.scalars[row] = [known[name] for name in self.program.scalars]
+
+    def _lay_out(
+        self,
+        population: Population,
+        runs: Sequence[Run],
+        slots: Sequence[Sequence[Tensor]],
+        first: int,
+    ) -> None:
+        """Make the tables of these lanes, all but their scalars."""
+        tensors = [p.detach()[first : first + len(runs)] for p in population.parameters]
+        self.runs, self.slots, self.first = list(runs), slots, first
+        self.lanes = np.arange(len(runs))
         # Lane by lane, so that a row's scalars are worked out once for all its tensors.
         self.lane_of = np.repeat(self.lanes, len(tensors))
         shapes = [tuple(t.shape[1:]) for _ in runs for t in tensors]
         self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
-        self.slots = [
-            [_initial(tensor, rule, slot, hypers) for slot in rule.array_slots]
-            for tensor in tensors
-        ]
         dtype = str(tensors[0].dtype).removeprefix("torch.")
-        self.launch = Launch(program, dtype, shapes, self.lane_of, models=self.lane_of)
+        self.launch = Launch(self.program, dtype, shapes, self.lane_of, models=self.lane_of)
         self.frozen: set[int] = set()
-        for row, hyper in enumerate(hypers):
-            start = {slot: rule.initial(slot, hyper) for slot in rule.scalars}
-            known: dict[str, Any] = {**hyper, **start, "t": 0}
-            self.launch.scalars[row] = [known[name] for name in program.scalars]
         self._point(0, [t.data_ptr() for t in tensors], 0)
-        for k in range(len(rule.array_slots)):
-            self._point(2 + k, [own[k].data_ptr() for own in self.slots], 0)
+        for k in range(len(self.rule.array_slots)):
+            self._point(2 + k, [own[k].data_ptr() for own in slots], 0)
+        self.rates = np.array([run.scalars.get("lr", 0.0) for run in runs])
+        names = list(self.program.scalars)
+        changing = {run.recipe.schedule.kind for run in runs} != {"constant"} or any(
+            run.recipe.schedule.warmup for run in runs
+        )
+        # A formula may use its learning rate for its first state alone, as Rprop's does.
+        self.lr = names.index("lr") if changing and "lr" in names else None
 
     def _point(self, column: int, stacked: Sequence[int], first: int) -> None:
         """Fill a column of the pointers from the addresses of stacked tensors."""
@@ -92,12 +133,32 @@ class _Slice:
         self.launch.pointers[:, column] = (np.array(stacked) + lanes * self.bytes).ravel()
 
     def step(self, gradients: Sequence[int], threads: int) -> None:
+        self.taken += 1
+        if self.lr is not None:
+            factors = _factors(self.runs, self.taken, self.steps)
+            self.launch.scalars[:, self.lr] = self.rates * factors
         self._point(1, gradients, self.first)
         self.launch(threads)
 
     def freeze(self, lanes: Sequence[int]) -> None:
         self.frozen.update(k - self.first for k in lanes)
         self.launch.only(np.flatnonzero(~np.isin(self.lane_of, [*self.frozen])))
+
+    def keep(self, lanes: Sequence[int], population: Population, first: int) -> None:
+        """Go on with these of its lanes; they stand in the population from `first` on."""
+        chosen = torch.tensor(lanes)
+        slots = [[slot.index_select(0, chosen) for slot in own] for own in self.slots]
+        scalars, frozen = self.launch.scalars[list(lanes)], self.frozen
+        self._lay_out(population, [self.runs[k] for k in lanes], slots, first)
+        self.launch.scalars[:] = scalars
+        if still := [k + first for k, lane in enumerate(lanes) if lane in frozen]:
+            self.freeze(still)
+
+
+def _factors(runs: Sequence[Run], step: int, steps: int) -> list[float]:
+    """What the learning rate of each run is multiplied by at a step."""
+    known = {s: s(step, steps) for s in {run.recipe.schedule for run in runs}}
+    return [known[run.recipe.schedule] for run in runs]
 
 
 def _initial(tensor: Tensor, rule: Rule, slot: str, hypers: Sequence[dict[str, float]]) -> Tensor:
@@ -112,31 +173,41 @@ class Search:
     Args:
         population: the models; their initial parameters are the first to beat.
         runs: what each lane runs.
+        steps: how many each takes in all, for its schedule.
     """
 
-    def __init__(self, population: Population, runs: Sequence[Run]) -> None:
-        self.population = population
+    def __init__(self, population: Population, runs: Sequence[Run], steps: int) -> None:
+        self.population, self.runs, self.steps, self.taken = population, list(runs), steps, 0
         self.moving = torch.ones(len(runs), dtype=torch.bool)
-        hypers = [{**run.method.defaults, **run.hyper} for run in runs]
-        self.spread = torch.tensor([hyper["lr"] for hyper in hypers])
+        self.spread = torch.tensor([run.scalars["lr"] for run in runs])
         self.generators = [torch.Generator().manual_seed(run.seed) for run in runs]
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         best = self.population.parameters
+        self.taken += 1
+        spread = self.spread * torch.tensor(_factors(self.runs, self.taken, self.steps))
         drawn = [
-            torch.stack([torch.randn(p.shape[1:], generator=g) for g in self.generators])
-            * _column(self.spread, p)
+            (
+                torch.stack([torch.randn(p.shape[1:], generator=g) for g in self.generators])
+                * _column(spread, p)
+            ).to(p.dtype)
             for p in best
         ]
         before = self.population.losses(best, x, y)
         better = self.moving & (self.population.losses(drawn, x, y) < before)
         for p, draw in zip(best, drawn, strict=True):
-            p.copy_(torch.where(_column(better, p), draw.to(p.dtype), p))
+            p.copy_(torch.where(_column(better, p), draw, p))
         return before
 
     def freeze(self, lanes: Sequence[int]) -> None:
         self.moving[list(lanes)] = False
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        self.population.keep(lanes)
+        self.runs = [self.runs[k] for k in lanes]
+        self.moving, self.spread = self.moving[list(lanes)], self.spread[list(lanes)]
+        self.generators = [self.generators[k] for k in lanes]
 
 
 def _column(per_lane: Tensor, like: Tensor) -> Tensor:

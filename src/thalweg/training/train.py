@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,14 @@ def train(
     test: bool = False,
     progress: Progress | None = None,
 ) -> list[Result]:
-    """Train these runs at the same time, each in a lane of its own.
+    """Train these runs at the same time, each in a lane of its own, to their end.
 
     A lane gives the result that its run alone would give, up to the rounding of matrix products,
     which depends on how many share one. A lane that diverges is frozen and disturbs no other.
 
     Args:
         task: what to train.
-        runs: in any order; random search and rules may not be mixed.
+        runs: in any order; random search and rules may not be mixed, nor batch sizes.
         regime: how long, and on which mini-batches.
         test: measure the trained models on the test set as well.
         progress: called after every step with the number of runs it advanced.
@@ -43,13 +44,8 @@ def train(
     Returns:
         A result per run, in their order.
     """
-    # A model that draws numbers as it trains, as dropout does, draws the same ones every time.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runs[0].seed)
-        session = Session(task, runs, regime, test=test)
-        for _ in session:
-            if progress is not None:
-                progress(len(runs))
+    session = Session(task, runs, regime, test=test)
+    session.advance(progress=progress)
     return session.results()
 
 
@@ -61,49 +57,103 @@ class Session:
         runs: one lane each.
         regime: how long, and on which mini-batches.
         test: measure on the test set too, before the first step and after the last.
+
+    Attributes:
+        runs: lanes of one rule side by side.
+        lanes: which of the runs each lane trains, as their numbers in `runs`.
+        diverged_at, stopped_at: of every run.
+        curves: of every run, the measurements by name.
     """
 
     def __init__(
         self, task: Task, runs: Sequence[Run], regime: Regime, *, test: bool = False
     ) -> None:
-        regime.check(len(task.train[0]))
-        self.task, self.regime, self.test = task, regime, test
-        # Lanes of one rule lie side by side.
-        self.order = sorted(range(len(runs)), key=lambda k: runs[k].method.name)
-        self.runs = [runs[k] for k in self.order]
+        regimes = {regime.under(run.recipe) for run in runs}
+        if len(regimes) > 1:
+            raise ValueError("runs of different batch sizes cannot train in the same lanes")
+        self.regime = regimes.pop()
+        samples = len(task.train[0])
+        self.regime.check(samples)
+        self.task, self.test = task, test
+        self.steps = self.regime.steps(samples)
         searching = {isinstance(run.method, RandomSearch) for run in runs}
         if len(searching) > 1:
             raise ValueError("random search and rules cannot train in the same lanes")
+        # Lanes of one rule lie side by side.
+        names = [run.method.name if True in searching else run.rule.name for run in runs]
+        self.order = sorted(range(len(runs)), key=lambda k: names[k])
+        self.runs = [runs[k] for k in self.order]
+        self.lanes = list(range(len(runs)))
         self.population = Population(task, [run.seed for run in self.runs])
         stepper = Search if searching.pop() else Descent
-        self.stepper: Search | Descent = stepper(self.population, self.runs)
+        self.stepper: Search | Descent = stepper(self.population, self.runs, self.steps)
         self.diverged_at: list[int | None] = [None] * len(runs)
+        self.stopped_at: list[int | None] = [None] * len(runs)
         self.limit = torch.full((len(runs),), torch.inf)
-        self.curves: dict[str, list[Tensor]] = {name: [] for name in _CURVES}
+        self.curves: list[dict[str, list[float]]] = [{name: [] for name in _CURVES} for _ in runs]
+        self.summed = torch.zeros(len(runs))
+        # A model that draws numbers as it trains, as dropout does, draws the same ones every
+        # time, whatever else trains between two of its steps.
+        self.random = torch.Generator().manual_seed(runs[0].seed).get_state()
+        self.ahead = iter(self)
 
     def __iter__(self) -> Iterator[int]:
         """The numbers of the steps, each after it was taken."""
-        samples = len(self.task.train[0])
-        milestones = set(self.regime.milestones(samples))
-        summed, count = torch.zeros(len(self.runs)), 0
-        untrained = self._measure(torch.full((len(self.runs),), torch.nan), 0)
+        milestones = set(self.regime.milestones(len(self.task.train[0])))
+        count = 0
+        untrained = self._measure(torch.full((len(self.lanes),), torch.nan), 0)
         self.limit = EXPLODED * untrained.abs().nan_to_num(0.0, 0.0).clamp(min=1.0)
-        for step, (x, y) in enumerate(self._batches(samples), start=1):
+        for step, (x, y) in enumerate(self._batches(), start=1):
             losses = self.stepper.step(x, y)
             self._watch(losses, step)
-            summed, count = summed + losses, count + 1
+            self.summed += losses
+            count += 1
             if step in milestones:
-                self._measure(summed / count, step)
-                summed, count = torch.zeros(len(self.runs)), 0
+                self._measure(self.summed / count, step)
+                self.summed, count = torch.zeros(len(self.lanes)), 0
             yield step
 
-    def _batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def advance(self, until: int | None = None, progress: Progress | None = None) -> None:
+        """Take the steps up to one, which is the last by default.
+
+        Args:
+            until: its number.
+            progress: called after every step with the number of runs it advanced.
+        """
+        if not self.lanes or until == 0:
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.random)
+            for step in self.ahead:
+                if progress is not None:
+                    progress(len(self.lanes))
+                if step == until:
+                    break
+            self.random = torch.get_rng_state()
+
+    def stop(self, runs: Sequence[int], step: int) -> None:
+        """Train these runs no further; what they cost is free for the others.
+
+        Args:
+            runs: their numbers in `runs`.
+            step: the one just taken, after which all were measured.
+        """
+        for run in runs:
+            self.stopped_at[run] = step
+        kept = [lane for lane, run in enumerate(self.lanes) if run not in runs]
+        self.lanes = [self.lanes[lane] for lane in kept]
+        self.summed, self.limit = self.summed[kept], self.limit[kept]
+        if kept:
+            self.stepper.keep(kept)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Mini-batches (lanes, batch, …); lanes of one seed see the same."""
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
-        streams = [batches(samples, self.regime, seed) for seed in seeds]
-        lane_of = torch.tensor([seeds.index(run.seed) for run in self.runs])
         x, y = self.task.train
+        streams = [batches(len(x), self.regime, seed) for seed in seeds]
+        stream_of = [seeds.index(run.seed) for run in self.runs]
         for indices in zip(*streams, strict=True):
+            lane_of = torch.tensor([stream_of[run] for run in self.lanes])
             index = torch.from_numpy(np.stack(indices))[lane_of]
             flat, shape = index.reshape(-1), index.shape
             yield (
@@ -116,9 +166,13 @@ class Session:
         sound = losses.abs() <= self.limit
         if bool(sound.all()):
             return
-        lost = [k for k in torch.nonzero(~sound)[:, 0].tolist() if self.diverged_at[k] is None]
-        for k in lost:
-            self.diverged_at[k] = step
+        lost = [
+            lane
+            for lane in torch.nonzero(~sound)[:, 0].tolist()
+            if self.diverged_at[self.lanes[lane]] is None
+        ]
+        for lane in lost:
+            self.diverged_at[self.lanes[lane]] = step
         if lost:
             self.stepper.freeze(lost)
 
@@ -128,21 +182,25 @@ class Session:
         self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric)
         if step:
             self._watch(loss, step)  # a run may be lost by its last step
-        if self.test and step in (0, self.regime.steps(len(self.task.train[0]))):
+        if self.test and step in (0, self.steps):
             tested = self.population.evaluate(self.task.test)
             self._keep(test_loss=tested[0], test_metric=tested[1])
         return loss
 
     def _keep(self, **values: Tensor) -> None:
         for name, value in values.items():
-            self.curves[name].append(value.detach().double().clone())
+            for run, number in zip(self.lanes, value.detach().double().tolist(), strict=True):
+                self.curves[run][name].append(number)
 
     def results(self) -> list[Result]:
         """What the runs leave behind, in the order in which they were given."""
-        milestones = self.regime.milestones(len(self.task.train[0]))
-        columns = {name: torch.stack(own, 1).tolist() for name, own in self.curves.items() if own}
+        marks = self.regime.milestones(len(self.task.train[0]))
         found: list[Result | None] = [None] * len(self.runs)
-        for lane, original in enumerate(self.order):
-            curves = {name: columns[name][lane] if name in columns else [] for name in _CURVES}
-            found[original] = Result(milestones, **curves, diverged_at=self.diverged_at[lane])
+        for run, original in enumerate(self.order):
+            stop = self.stopped_at[run]
+            curves: dict[str, Any] = dict(self.curves[run])
+            found[original] = Result(
+                [mark for mark in marks if stop is None or mark <= stop],
+                **curves, diverged_at=self.diverged_at[run], stopped_at=stop,
+            )  # fmt: skip
         return [result for result in found if result is not None]
