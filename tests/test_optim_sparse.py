@@ -29,7 +29,17 @@ CASES = [
     Case("SparseAdam", {"lr": 0.1, "betas": (0.5, 0.7), "eps": 1e-3}),
     Case("SparseAdam", {"lr": torch.tensor(0.125, dtype=torch.float64), "maximize": True}),
 ]
-cases = pytest.mark.parametrize("case", CASES, ids=str)
+# Momentum moves rows that no gradient names: these gradients stand for dense ones.
+MOVING = [
+    Case("SGD", {"lr": 0.1, "momentum": 0.9}),
+    Case("SGD", {"lr": 0.1, "momentum": 0.8, "dampening": 0.3, "maximize": True}),
+    Case("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    Case("SGD", {"lr": torch.tensor(0.125), "momentum": 0.5, "nesterov": True, "maximize": True}),
+]
+cases = pytest.mark.parametrize("case", [*CASES, *MOVING], ids=str)
+
+# torch says once in a process that it makes sparse tensors unchecked, its own classes as well.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
 
 
 def sparse(
@@ -44,7 +54,7 @@ def sparse(
 def assert_alike(theirs: torch.optim.Optimizer, mine: torch.optim.Optimizer) -> None:
     """Parameters and states of both: the same keys and close values."""
     for p, q in zip(parameters(theirs), parameters(mine), strict=True):
-        tolerance = TOLERANCE[p.dtype]
+        tolerance = TOLERANCE[p.real.dtype]
         torch.testing.assert_close(q, p, rtol=tolerance, atol=tolerance)
         expected, got = theirs.state.get(p, {}), mine.state.get(q, {})
         assert got.keys() == expected.keys()
@@ -52,6 +62,7 @@ def assert_alike(theirs: torch.optim.Optimizer, mine: torch.optim.Optimizer) -> 
             if key == "step":  # torch counts in an int or in a tensor
                 assert float(got[key]) == float(value)
             else:
+                value = value.to_dense() if value.is_sparse else value  # a momentum of torch
                 torch.testing.assert_close(got[key], value, rtol=tolerance, atol=tolerance)
     comparisons.count(theirs)
 
@@ -153,16 +164,59 @@ def test_rows_without_gradient_stand_still(case: Case) -> None:
     assert (p == before).any(1).sum() == 5
 
 
-def test_complex_rows() -> None:
-    theirs, mine = pair(Case("SGD", {"lr": 0.1}), torch.complex128, "auto")
+def steps(theirs: Any, mine: Any, count: int, layouts: str = "s") -> None:
+    """Step both with sparse gradients, or in turns with dense ones, and compare."""
     random = torch.Generator().manual_seed(0)
-    for p, q in zip(parameters(theirs), parameters(mine), strict=True):
-        p.grad = sparse(p.shape, [1, 3, 1], random, p.dtype)
-        q.grad = p.grad.clone()
-    theirs.step()
-    mine.step()
-    for p, q in zip(parameters(theirs), parameters(mine), strict=True):
-        torch.testing.assert_close(q, p, rtol=1e-14, atol=1e-14)
+    for t in range(count):
+        for p, q in zip(parameters(theirs), parameters(mine), strict=True):
+            g = sparse(p.shape, [t % 4, 3, 3], random, p.dtype)
+            p.grad = g.to_dense() if layouts[t % len(layouts)] == "d" else g
+            q.grad = p.grad.clone()
+        theirs.step()
+        mine.step()
+        assert_alike(theirs, mine)
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.9}], ids=str)
+def test_complex_rows(options: dict[str, Any]) -> None:
+    steps(*pair(Case("SGD", options), torch.complex128, "auto"), 3)
+
+
+@every_engine
+@pytest.mark.parametrize("case", MOVING, ids=str)
+def test_momentum_of_sparse_gradients_is_that_of_dense_ones(case: Case, engine: str) -> None:
+    """In turns with dense ones too, which torch does not always take: so it gets dense ones."""
+    theirs, mine = pair(case, torch.float64, engine)
+    random = torch.Generator().manual_seed(0)
+    for t in range(12):
+        for p, q in zip(parameters(theirs), parameters(mine), strict=True):
+            q.grad = sparse(p.shape, [t % 4, 3, 3], random, p.dtype)
+            p.grad = q.grad.to_dense()
+            q.grad = p.grad.clone() if t % 5 == 3 else q.grad
+        theirs.step()
+        mine.step()
+        assert_alike(theirs, mine)
+
+
+@pytest.mark.parametrize("case", MOVING, ids=str)
+def test_momentum_goes_to_torch_and_back(case: Case) -> None:
+    """Ours is dense; with Nesterov, torch adds that to a dense gradient only."""
+    theirs, mine = pair(case, torch.float64, "auto")
+    steps(theirs, mine, 3)
+    saved = [optimizer.state_dict() for optimizer in (theirs, mine)]
+    theirs.load_state_dict(saved[1])
+    mine.load_state_dict(saved[0])
+    assert all(s["momentum_buffer"].is_sparse for s in saved[0]["state"].values())
+    steps(theirs, mine, 3, layouts="d" if case.options.get("nesterov") else "s")
+
+
+def test_half_precision_momentum_of_sparse_gradients() -> None:
+    p = torch.zeros(3, dtype=torch.bfloat16, requires_grad=True)
+    mine = ours.SGD([p], lr=0.5, momentum=0.5)
+    for row in (1, 2):
+        p.grad = torch.sparse_coo_tensor([[row]], torch.ones(1, dtype=p.dtype), (3,))
+        mine.step()
+    assert p.tolist() == [0, -0.75, -0.5]
 
 
 def test_half_precision_rows_are_stepped_in_single() -> None:
@@ -176,7 +230,10 @@ def test_half_precision_rows_are_stepped_in_single() -> None:
 REFUSED = [
     *((name, {}) for name in ("ASGD", "Rprop", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax",
                               "NAdam", "RAdam", "Lion")),
-    ("SGD", {"momentum": 0.9}), ("SGD", {"weight_decay": 0.1}), ("Adagrad", {"weight_decay": 0.1}),
+    ("SGD", {"weight_decay": 0.1}), ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "convention": "keras"}),
+    ("Adagrad", {"weight_decay": 0.1}),
 ]  # fmt: skip
 
 
@@ -194,6 +251,9 @@ def test_rules_that_move_every_element_refuse(
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"sparse=False.*SparseAdam"):
             mine.step()
+    if hasattr(torch.optim, name) and "convention" not in options:  # torch refuses as well
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            getattr(torch.optim, name)(net.parameters(), **options).step()
     assert torch.equal(net.weight, before)
     assert torch.equal(bias, torch.ones(3))
 
@@ -287,19 +347,8 @@ def test_parameters_that_torch_refuses(bad: Any, text: str) -> None:
 
 def test_checkpoints_both_ways() -> None:
     theirs, mine = pair(Case("SparseAdam", {"lr": 0.1}), torch.float64, "auto")
-    random = torch.Generator().manual_seed(0)
-
-    def advance(one: Any, other: Any, steps: int) -> None:
-        for _ in range(steps):
-            for p, q in zip(parameters(one), parameters(other), strict=True):
-                p.grad = sparse(p.shape, [1, 3, 3], random, p.dtype)
-                q.grad = p.grad.clone()
-            one.step()
-            other.step()
-            assert_alike(theirs, mine)
-
-    advance(theirs, mine, 3)
+    steps(theirs, mine, 3)
     saved = [optimizer.state_dict() for optimizer in (theirs, mine)]
     theirs.load_state_dict(saved[1])
     mine.load_state_dict(saved[0])
-    advance(theirs, mine, 3)
+    steps(theirs, mine, 3)
