@@ -55,8 +55,9 @@ FORMATS = {
 
 # An 8-bit code c stands for (c/n)^4 of its block's scale, the block's largest magnitude: moments
 # range over decades, and the small ones need a grid as fine as theirs. Where no number of a block
-# is negative n is 255, as it is for averages of squares; else the code has a sign, n is 127, and
-# the scale is kept with a minus to say so.
+# has a minus n is 255, as it is for averages of squares; else the code has a sign, n is 127, and
+# the scale is kept with a minus to say so. A code of zero is then -0, so that a block that is
+# decoded and encoded again is the same.
 POSITIVE, SIGNED = 255, 127
 
 # Random bits are a function of (seed, step, tensor, array, element) alone, the same in every engine

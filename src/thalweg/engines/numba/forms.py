@@ -17,7 +17,8 @@ _BYTE, _SHORT, _WORD, _LONG = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 _TINY = float32(2.0**-126)  # below it a reciprocal is infinite
 
-_inlined = register_jitable(error_model="numpy", fastmath={"contract"})
+# Without contraction: what stands for a number exactly must be found to do so.
+_inlined = register_jitable(error_model="numpy")
 
 
 class Plain:
@@ -150,11 +151,11 @@ def largest_size(typing_context: Any, bits: Any, value: Any) -> Any:
 
 @intrinsic
 def any_negative(typing_context: Any, seen: Any, value: Any) -> Any:
-    """any_negative(seen, value): 1 if the value is below zero, or one before it was."""
+    """any_negative(seen, value): 1 if the value has a minus, -0 too, or one before it had."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        below = builder.fcmp_ordered("<", args[1], ir.Constant(_FLOAT, 0.0))
-        return builder.or_(args[0], builder.zext(below, _WORD))
+        minus = builder.lshr(builder.bitcast(args[1], _WORD), _WORD(31))
+        return builder.or_(args[0], minus)
 
     return types.int32(types.int32, types.float32), generate
 
@@ -175,7 +176,7 @@ def decoded(code, scale):  # type: ignore[no-untyped-def]  # an integer and floa
     if scale >= 0:
         return _level(code & 255, POSITIVE) * scale
     size = _level(code, SIGNED) * scale
-    return size if code < 0 else -size
+    return size if code <= 0 else -size  # -0 says that the block has signs, should it be encoded
 
 
 @_inlined

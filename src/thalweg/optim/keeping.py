@@ -1,0 +1,223 @@
+"""How parameters and their state are kept in memory, where that is in fewer bytes than float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.formats import (
+    BLOCK,
+    COMPENSATED,
+    FLOAT32,
+    FORMATS,
+    INT8,
+    MIXING,
+    POSITIVE,
+    SIGNED,
+    STOCHASTIC,
+)
+from ..errors import UsageError
+from .layouts import order, real
+
+SCALE = "_scale"  # appended to a state's key: the scales of its blocks
+COMPENSATION = "compensation"  # the state's key of what a parameter's rounding has lost
+
+_STATES = {"float32": FLOAT32, "bfloat16": STOCHASTIC, "int8": INT8}
+_ROUNDINGS = {"nearest": "bfloat16", "stochastic": STOCHASTIC, "kahan": COMPENSATED}
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How an optimizer keeps its numbers.
+
+    Args:
+        state_dtype: of every array of the state: "float32", "bfloat16" (rounded stochastically) or
+            "int8" (codes with a scale for every 256 numbers); None for the parameter's own dtype.
+            Complex parameters keep a state of their own dtype.
+        rounding: of parameters in bfloat16: to the "nearest", "stochastic", or "kahan": to the
+            nearest, and what that loses is kept beside the state and added back.
+        seed: of all random rounding, which is a function of it and the step alone.
+
+    Raises:
+        UsageError: an option has none of these values.
+    """
+
+    state_dtype: str | torch.dtype | None = None
+    rounding: str = "nearest"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        name = str(self.state_dtype).removeprefix("torch.")
+        if self.state_dtype is not None and name not in _STATES:
+            raise UsageError(
+                f"state_dtype={self.state_dtype!r} is unknown; choose one of "
+                f"{', '.join(map(repr, _STATES))}, or None for the parameters' own"
+            )
+        if self.rounding not in _ROUNDINGS:
+            raise UsageError(
+                f"rounding={self.rounding!r} is unknown; choose one of {', '.join(_ROUNDINGS)}"
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise UsageError(f"seed={self.seed!r} must be a whole number")
+
+    def parameter(self, p: Tensor) -> str:
+        """The format of a parameter."""
+        return _ROUNDINGS[self.rounding] if p.dtype == torch.bfloat16 else _name(p)
+
+    def slot(self, p: Tensor, kept: Any = None) -> str:
+        """The format of an array of a parameter's state, of which there may be one already."""
+        if self.state_dtype is not None and not p.is_complex():
+            return _STATES[str(self.state_dtype).removeprefix("torch.")]
+        return _name(kept if isinstance(kept, Tensor) else p)
+
+    def begin(self, p: Tensor, state: dict[str, Any], key: str, value: Any) -> str:
+        """Have the state hold an array, in the format that is wanted of it.
+
+        Args:
+            p: the parameter.
+            state: its state.
+            key: of the array.
+            value: the array as it is, perhaps in another format; or a number to fill it with.
+
+        Returns:
+            The format.
+        """
+        form = self.slot(p, value)
+        if not isinstance(value, Tensor):
+            number = complex(value, value) if p.is_complex() else value  # two reals alike
+            dtype = p.dtype if p.is_complex() else getattr(torch, _plain(form))
+            value = torch.full_like(p, number, dtype=dtype, memory_format=torch.preserve_format)
+        if form == INT8:
+            if value.dtype != torch.int8:
+                state[key], state[key + SCALE] = encode(value.float(), _MIDDLE)
+        elif value.dtype == torch.int8:  # codes, which another state_dtype has left
+            state[key] = decode(value, state.pop(key + SCALE)).to(getattr(torch, _plain(form)))
+        else:
+            dtype = value.dtype if value.is_complex() else getattr(torch, _plain(form))
+            state[key] = value if value.dtype == dtype else value.to(dtype)
+        return form
+
+    def begin_compensation(self, p: Tensor, state: dict[str, Any]) -> None:
+        """Have the state hold what a parameter's rounding has lost, if that is kept."""
+        if self.parameter(p) == COMPENSATED and state.get(COMPENSATION) is None:
+            state[COMPENSATION] = torch.zeros_like(p, memory_format=torch.preserve_format)
+
+    def noise(self, x: Tensor, *where: int) -> Tensor:
+        """32 random bits for every number of a tensor, in its order in memory.
+
+        Args:
+            x: the tensor.
+            *where: the step, the number of the tensor, the number of the array.
+        """
+        key = self.seed & _WORD
+        for number in where:
+            key = _mix(torch.tensor(key), number & _WORD).item()  # type: ignore[assignment]
+        return _mix(torch.arange(x.numel(), device=x.device), key)
+
+
+def read(state: Mapping[str, Any], key: str, form: str) -> Tensor:
+    """An array of a state, in the precision that it is computed with."""
+    x = state[key]
+    if form == INT8:
+        return decode(x, state[key + SCALE])
+    return real(x)
+
+
+def rounded(value: Tensor, bits: Tensor) -> Tensor:
+    """float32 rounded to bfloat16, up as often as the 16 low random bits carry.
+
+    Args:
+        value: float32 of any shape.
+        bits: int64 of as many elements.
+    """
+    word = value.contiguous().view(torch.int32).long()
+    carried = (word + (bits.view_as(word) & 0xFFFF)) >> 16
+    up = carried.to(torch.int16).view(torch.bfloat16)
+    return torch.where(value.isfinite(), up, value.bfloat16())
+
+
+def encode(value: Tensor, bits: Tensor | float) -> tuple[Tensor, Tensor]:
+    """float32 as 8-bit codes and the scales of their blocks; see `formats.SIGNED`.
+
+    Args:
+        value: float32; blocks follow its order in memory.
+        bits: int64 of as many elements in that order, to choose between the codes around a number;
+            or one draw for all.
+
+    Returns:
+        int8 that lies in memory as the value does, and float32 of ceil(elements / 256).
+    """
+    turned = _turned(value)
+    count, blocks = value.numel(), -(-value.numel() // BLOCK)
+    x = torch.zeros(blocks * BLOCK, device=value.device)
+    x[:count] = turned.reshape(-1)
+    x = x.view(blocks, BLOCK)
+    draw: Any = bits
+    if isinstance(bits, Tensor):
+        draw = torch.zeros_like(x).view(-1)
+        draw[:count] = (bits >> 8).float() * 2.0**-24
+        draw = draw.view_as(x)
+    size = x.abs()
+    top = size.amax(1, keepdim=True)
+    signed = x.signbit().any(1, keepdim=True)
+    codes = torch.where(signed, SIGNED, POSITIVE)
+    usable = (top > torch.finfo(torch.float32).tiny) & (top < torch.inf)
+    share = torch.where(usable, size * (1 / top), 0.0)
+    code = (share.sqrt().sqrt() * codes.float()).int()
+    below, above = _level(code, codes) * top, _level(code + 1, codes) * top
+    code = code + (size - below > (above - below) * draw).int()
+    code = torch.where((x < 0) & signed, -code, code)
+    kept = torch.empty_like(value, dtype=torch.int8)
+    _turned(kept).copy_(code.to(torch.int8).view(-1)[:count].view(turned.shape))
+    return kept, torch.where(signed, -top, top).view(-1)
+
+
+def decode(codes: Tensor, scales: Tensor) -> Tensor:
+    """What codes stand for, in float32."""
+    turned = _turned(codes)
+    scale = scales.repeat_interleave(BLOCK)[: codes.numel()].view(turned.shape)
+    code = turned.int()
+    signed = ~(scale >= 0)
+    size = torch.where(signed, _level(code, SIGNED), _level(code & 255, POSITIVE)) * scale.abs()
+    value = torch.empty_like(codes, dtype=torch.float32)
+    _turned(value).copy_(torch.where(signed & (code <= 0), -size, size))
+    return value
+
+
+_WORD = 0xFFFFFFFF
+_MIDDLE = 0.5  # a draw that rounds to the nearer code
+
+
+def _level(code: Tensor, codes: Tensor | int) -> Tensor:
+    """The share of the scale that a code stands for; all of it for the last."""
+    whole = codes.float() if isinstance(codes, Tensor) else torch.tensor(float(codes))
+    share = code.float() * (1 / whole)
+    square = share * share
+    return square * square
+
+
+def _mix(x: Tensor, y: int) -> Tensor:
+    """As the engines' kernels do it; see `formats.MIXING`."""
+    bits = (x ^ y) & _WORD
+    for shift, factor in MIXING:
+        bits = ((bits ^ (bits >> shift)) * factor) & _WORD
+    return bits
+
+
+def _turned(x: Tensor) -> Tensor:
+    """A view whose order is that in memory."""
+    indices = order(x)
+    return x if indices is None else x.permute(indices)
+
+
+def _plain(form: str) -> str:
+    """The dtype in which a state of this format begins, or is kept in one array."""
+    return FLOAT32 if form == INT8 else FORMATS[form].parts[0]
+
+
+def _name(x: Tensor) -> str:
+    return str(x.dtype.to_real()).removeprefix("torch.")
