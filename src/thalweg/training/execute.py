@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from operator import itemgetter
 from statistics import median
 from typing import Literal, get_args
@@ -15,8 +16,9 @@ import torch
 
 from ..tasks import Task
 from . import workers
+from .halving import finish
 from .runs import RandomSearch, Regime, Result, Run, count
-from .train import Progress, Session, train
+from .train import Progress, Session
 
 LANES = 128  # more gain little and cost memory
 _MEMORY = 512 << 20  # bytes that parameters, gradients and states of lanes may take
@@ -200,21 +202,30 @@ def execute(
             left.remove(group)
             yield group, results
     for group in left:
-        parts = [group[k : k + way.lanes] for k in range(0, len(group), way.lanes)]
         with thread_count(way.threads):
-            trained = [train(task, part, regime, test=test, progress=progress) for part in parts]
-        yield group, [result for results in trained for result in results]
+            results = finish(task, group, regime, together=way.lanes, test=test, progress=progress)
+        yield group, results
 
 
 def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
-    """The runs in groups that train together: random search apart, rules by their order."""
-    searching = [run for run in runs if isinstance(run.method, RandomSearch)]
-    rules = [run for run in runs if not isinstance(run.method, RandomSearch)]
-    return [
-        kind[start : start + way.group]
-        for kind in (rules, searching)
-        for start in range(0, len(kind), way.group)
-    ]
+    """The runs in groups that train together: random search apart, brackets whole, in order."""
+    groups: list[list[Run]] = []
+    for searching in (False, True):
+        kind = [run for run in runs if isinstance(run.method, RandomSearch) == searching]
+        room = 0
+        for _, own in groupby(enumerate(kind), key=lambda pair: _company(*pair)):
+            company = [run for _, run in own]
+            if room < len(company):
+                groups.append([])
+                room = way.group
+            groups[-1] += company
+            room -= len(company)
+    return groups
+
+
+def _company(number: int, run: Run) -> tuple[str, str] | int:
+    """What names those that a run must be together with."""
+    return number if run.bracket is None else (run.method.name, run.bracket)
 
 
 def cores() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ class Session:
     Attributes:
         runs: lanes of one rule side by side.
         lanes: which of the runs each lane trains, as their numbers in `runs`.
-        diverged_at, stopped_at: of every run.
+        diverged_at, stopped_at, stopped_why: of every run.
+        taken: the steps taken by `advance`.
         curves: of every run, the measurements by name.
     """
 
@@ -89,6 +90,8 @@ class Session:
         self.stepper: Search | Descent = stepper(self.population, self.runs, self.steps)
         self.diverged_at: list[int | None] = [None] * len(runs)
         self.stopped_at: list[int | None] = [None] * len(runs)
+        self.stopped_why: list[str | None] = [None] * len(runs)
+        self.taken = 0
         self.limit = torch.full((len(runs),), torch.inf)
         self.curves: list[dict[str, list[float]]] = [{name: [] for name in _CURVES} for _ in runs]
         self.summed = torch.zeros(len(runs))
@@ -120,27 +123,32 @@ class Session:
             until: its number.
             progress: called after every step with the number of runs it advanced.
         """
-        if not self.lanes or until == 0:
+        if not self.lanes or (until is not None and until <= self.taken):
             return
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self.random)
             for step in self.ahead:
+                self.taken = step
                 if progress is not None:
                     progress(len(self.lanes))
                 if step == until:
                     break
             self.random = torch.get_rng_state()
 
-    def stop(self, runs: Sequence[int], step: int) -> None:
-        """Train these runs no further; what they cost is free for the others.
+    def rung(self, share: float) -> int:
+        """The first step that is measured after this share of all steps."""
+        marks = self.regime.milestones(len(self.task.train[0]))
+        return min(mark for mark in marks if mark >= share * self.steps)
+
+    def stop(self, reasons: Mapping[int, str]) -> None:
+        """Train some runs no further than the step just taken, after which all were measured.
 
         Args:
-            runs: their numbers in `runs`.
-            step: the one just taken, after which all were measured.
+            reasons: what each fell behind, by its number in `runs`.
         """
-        for run in runs:
-            self.stopped_at[run] = step
-        kept = [lane for lane, run in enumerate(self.lanes) if run not in runs]
+        for run, why in reasons.items():
+            self.stopped_at[run], self.stopped_why[run] = self.taken, why
+        kept = [lane for lane, run in enumerate(self.lanes) if run not in reasons]
         self.lanes = [self.lanes[lane] for lane in kept]
         self.summed, self.limit = self.summed[kept], self.limit[kept]
         if kept:
@@ -202,5 +210,6 @@ class Session:
             found[original] = Result(
                 [mark for mark in marks if stop is None or mark <= stop],
                 **curves, diverged_at=self.diverged_at[run], stopped_at=stop,
+                stopped_why=self.stopped_why[run],
             )  # fmt: skip
         return [result for result in found if result is not None]

@@ -21,8 +21,8 @@ import torch
 
 from ..rules.core import Rule
 from ..tasks import Task
+from .halving import finish
 from .runs import Regime, Result, Run
-from .train import train
 
 
 def reachable(task: Task, runs: Sequence[Run]) -> bool:
@@ -139,4 +139,4 @@ def _end_with_parent() -> None:
 
 def _train(group: Sequence[Run]) -> list[Result]:
     task, regime, test = _given
-    return [result for run in group for result in train(task, [run], regime, test=test)]
+    return finish(task, group, regime, test=test)

@@ -1,0 +1,196 @@
+"""Successive halving: runs that have fallen behind their bracket are stopped early.
+
+A bracket is the configurations of one method, each on the same seeds. At every rung, after a
+quarter and after half of the steps, the better half of those still training goes on. What is
+stopped depends on the measurements of that rung alone, not on what finished first.
+
+Source: Jamieson & Talwalkar (2016), Non-stochastic Best Arm Identification and Hyperparameter
+Optimization, AISTATS; Karnin, Koren & Somekh (2013), Almost Optimal Exploration in Multi-Armed
+Bandits, ICML.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ..records import identity
+from ..tasks import Task
+from .runs import Regime, Result, Run
+from .train import Progress, Session, train
+
+RUNGS = (0.25, 0.5)  # shares of the steps
+SLOW = 2  # configurations of smaller learning rates that the first rung spares
+_LEAST = 4  # configurations: of fewer none is stopped
+_DIVERGED = (-math.inf, -math.inf)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a configuration does at a rung, on average over its seeds.
+
+    Attributes:
+        score: metric and loss on validation, signed so that larger is better.
+        rate: its learning rate.
+    """
+
+    score: tuple[float, float]
+    rate: float
+
+
+def bracket(runs: Sequence[Run]) -> str:
+    """The name of a bracket: of all that decides which of its runs are stopped.
+
+    Args:
+        runs: of one method, all configurations on all seeds.
+    """
+    members = [[*_configuration(run), run.seed] for run in runs]
+    rule = {"rungs": RUNGS, "slow": SLOW, "least": _LEAST}
+    return identity({"rule": rule, "members": [[str(part) for part in m] for m in members]})
+
+
+def hopeless(standings: Sequence[Standing], margin: float, first: bool) -> list[int]:
+    """Which configurations are stopped at a rung.
+
+    The better half goes on, and whatever is no further behind the best than the margin that
+    matters. Small learning rates start slowly, so that at the first rung the nearest ones below
+    those of the better half are spared too.
+
+    Args:
+        standings: of the configurations that are still training.
+        margin: difference of the metric that does not matter.
+        first: whether this is the first rung.
+
+    Returns:
+        Their numbers, in order.
+    """
+    if len(standings) < _LEAST:
+        return []
+    order = sorted(range(len(standings)), key=lambda k: (*standings[k].score, -standings[k].rate))
+    ranked = order[::-1]
+    kept = set(ranked[: -(-len(ranked) // 2)])
+    best = standings[ranked[0]].score[0]
+    kept |= {k for k in ranked if math.isfinite(best) and best - standings[k].score[0] <= margin}
+    if first:
+        slowest = min(standings[k].rate for k in kept)
+        slower = [k for k in ranked if k not in kept and standings[k].rate < slowest]
+        kept.update(sorted(slower, key=lambda k: -standings[k].rate)[:SLOW])
+    return [k for k in range(len(standings)) if k not in kept]
+
+
+def finish(
+    task: Task,
+    runs: Sequence[Run],
+    regime: Regime,
+    *,
+    together: int = 1,
+    test: bool = False,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Train a group of runs, those in brackets until they fall behind, the others to their end.
+
+    Args:
+        task: what to train.
+        runs: rules alone, or random search alone; brackets whole.
+        regime: how.
+        together: how many may train as lanes at once.
+        test: measure the test set too.
+        progress: called with the number of run-steps that were done, or need not be.
+
+    Returns:
+        A result per run, in their order.
+    """
+    parts, found = _parts(runs, together), dict[int, Result]()
+    if not any(run.bracket for run in runs):
+        for part in parts:  # one after the other: no more models in memory than must be
+            own = train(task, [runs[k] for k in part], regime, test=test, progress=progress)
+            found |= zip(part, own, strict=True)
+        return [found[k] for k in range(len(runs))]
+    sessions = [Session(task, [runs[k] for k in part], regime, test=test) for part in parts]
+    for share in RUNGS:
+        for session in sessions:
+            session.advance(session.rung(share), progress)
+        places = {
+            part[original]: (session, number)
+            for part, session in zip(parts, sessions, strict=True)
+            for number, original in enumerate(session.order)
+        }
+        _halve(task, runs, places, share, progress)
+    for part, session in zip(parts, sessions, strict=True):
+        session.advance(progress=progress)
+        found |= zip(part, session.results(), strict=True)
+    return [found[k] for k in range(len(runs))]
+
+
+def _halve(
+    task: Task,
+    runs: Sequence[Run],
+    places: Mapping[int, tuple[Session, int]],
+    share: float,
+    progress: Progress | None,
+) -> None:
+    """Stop the runs that are hopeless at a rung.
+
+    Args:
+        places: for each run its session, and its number there.
+    """
+    metric = task.metric
+    sign = 1.0 if metric.higher_is_better else -1.0
+    alive = [k for k, (session, number) in places.items() if session.stopped_at[number] is None]
+    stops: dict[Session, dict[int, str]] = {}
+    for _, own in groupby(sorted(alive), key=lambda k: (runs[k].method.name, runs[k].bracket)):
+        members: dict[Hashable, list[int]] = {}
+        for k in own:
+            members.setdefault(_configuration(runs[k]), []).append(k)
+        seeds = list(members.values())
+        standings = [_standing(runs, [places[k] for k in each], each, sign) for each in seeds]
+        best = sign * max(s.score[0] for s in standings)
+        for number in hopeless(standings, metric.margin, share == RUNGS[0]):
+            for k in seeds[number]:
+                session, place = places[k]
+                stops.setdefault(session, {})[place] = (
+                    f"after {session.taken} of {session.steps} steps its validation {metric.name} "
+                    f"was {sign * standings[number].score[0]:.4g} on average over its seeds, "
+                    f"behind the better half of the {len(standings)} configurations that were "
+                    f"left, of which the best had {best:.4g}"
+                )
+    for session, reasons in stops.items():
+        if session.taken < session.steps:  # of very few steps a rung may be the last
+            session.stop(reasons)
+            if progress is not None:
+                progress(len(reasons) * (session.steps - session.taken))
+
+
+def _standing(
+    runs: Sequence[Run], places: Sequence[tuple[Session, int]], own: Sequence[int], sign: float
+) -> Standing:
+    scores = [_score(session, number, sign) for session, number in places]
+    metrics, losses = zip(*scores, strict=True)
+    score = (sum(metrics) / len(scores), sum(losses) / len(scores))
+    return Standing(score, runs[own[0]].scalars["lr"])
+
+
+def _score(session: Session, number: int, sign: float) -> tuple[float, float]:
+    curves = session.curves[number]
+    score = sign * curves["validation_metric"][-1], -curves["validation_loss"][-1]
+    sound = session.diverged_at[number] is None and all(map(math.isfinite, score))
+    return score if sound else _DIVERGED
+
+
+def _configuration(run: Run) -> tuple[Hashable, ...]:
+    """What the runs of a bracket differ in, their seeds apart."""
+    return tuple(sorted(run.hyper.items())), run.recipe
+
+
+def _parts(runs: Sequence[Run], together: int) -> list[list[int]]:
+    """The numbers of the runs that train in the same lanes: of one batch size, evenly many."""
+    sizes: dict[int | None, list[int]] = {}
+    for k, run in enumerate(runs):
+        sizes.setdefault(run.recipe.batch_size, []).append(k)
+    parts = []
+    for own in sizes.values():
+        count = -(-len(own) // together)
+        parts += [own[len(own) * k // count : len(own) * (k + 1) // count] for k in range(count)]
+    return parts

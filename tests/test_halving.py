@@ -1,0 +1,149 @@
+"""Runs that are stopped early: which, on what grounds, and that nothing else decides."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from thalweg.tasks import find
+from thalweg.training.execute import Execution, execute, grouped
+from thalweg.training.halving import Standing, bracket, finish, hopeless
+from thalweg.training.runs import RANDOM_SEARCH, Recipe, Regime, Run, method
+from thalweg.training.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def at(scores: list[float]) -> list[Standing]:
+    """Standings at rates that rise, each with its metric."""
+    return [Standing((s, 0.0), 10.0 ** (k - 5)) for k, s in enumerate(scores)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "first", "stopped"),
+    [
+        ([0.1, 0.2, 0.9, 0.8], False, [0, 1]),
+        ([0.1, 0.2, 0.9, 0.8], True, []),  # both smaller ones are spared
+        ([0.1, 0.1, 0.1, 0.2, 0.9, 0.8, 0.7, 0.1], True, [0, 7]),
+        ([0.1, 0.1, 0.1, 0.2, 0.9, 0.8, 0.7, 0.1], False, [0, 1, 2, 7]),
+        ([0.9, 0.8, 0.7, 0.1, 0.2], True, [3, 4]),  # none smaller
+        ([0.9, 0.8, 0.1], True, []),  # too few to halve
+        ([0.9, 0.895, 0.892, 0.891, 0.5], False, [4]),  # the margin is 0.01
+        ([-math.inf] * 6, False, [3, 4, 5]),  # all diverged: smaller rates go on
+    ],
+)
+def test_the_better_half_goes_on(scores: list[float], first: bool, stopped: list[int]) -> None:
+    assert hopeless(at(scores), 0.01, first) == stopped
+
+
+def test_the_order_in_which_standings_come_does_not_matter() -> None:
+    draw = random.Random(0)
+    for _ in range(50):
+        standings = at([round(draw.random(), 1) for _ in range(9)])
+        lost = {standings[k].rate for k in hopeless(standings, 0.0, True)}
+        draw.shuffle(standings)
+        assert {standings[k].rate for k in hopeless(standings, 0.0, True)} == lost
+
+
+def runs(name: str = "adam", recipe: Recipe = Recipe()) -> list[Run]:  # noqa: B008
+    """A bracket of eight rates on two seeds."""
+    chosen = RANDOM_SEARCH if name == "random_search" else method(name)
+    plain = [Run(chosen, {"lr": 10.0**e}, seed, recipe) for e in range(-6, 2) for seed in (0, 1)]
+    named = bracket(plain)
+    return [Run(r.method, r.hyper, r.seed, r.recipe, named) for r in plain]
+
+
+REGIME = Regime(4, 16, evaluations=8)
+
+
+@pytest.mark.parametrize("name", ["adam", "random_search"])
+def test_stopped_runs_have_measured_what_the_whole_run_measures_and_say_why(name: str) -> None:
+    task, own = find("wine-mlp"), runs(name)
+    found = finish(task, own, REGIME, together=16)
+    whole = train(task, own, REGIME)
+    steps = REGIME.steps(len(task.train[0]))
+    stops = [r.stopped_at for r in found]
+    assert {s for s in stops if s} <= {7, 14}
+    assert any(stops)
+    assert not all(stops)
+    assert stops[::2] == stops[1::2]  # the seeds of a configuration stop together
+    for one, other in zip(found, whole, strict=True):
+        assert one.steps == [s for s in other.steps if s <= (one.stopped_at or steps)]
+        assert one.validation_loss == pytest.approx(
+            other.validation_loss[: len(one.steps)], rel=1e-4, nan_ok=True
+        )
+        assert (one.stopped_why is None) == (one.stopped_at is None)
+        if one.stopped_why:
+            assert one.stopped_why.startswith(
+                f"after {one.stopped_at} of {steps} steps its validation accuracy was "
+            )
+
+
+def test_the_whole_of_a_bracket_costs_less_and_its_progress_adds_up() -> None:
+    task, own = find("wine-mlp"), runs()
+    seen: list[int] = []
+    found = finish(task, own, REGIME, together=16, progress=seen.append)
+    steps = REGIME.steps(len(task.train[0]))
+    assert sum(seen) == len(own) * steps
+    assert sum(r.steps[-1] for r in found) < 0.7 * len(own) * steps
+
+
+def test_ways_to_train_stop_the_same_runs() -> None:
+    task, own = find("wine-mlp"), runs("sgd") + runs("adam")
+    expected: list[tuple[int | None, bool]] = []
+    for way in (Execution("lanes", 64), Execution("lanes", 16), Execution("lanes", 5),
+                Execution("one by one"), Execution("processes", processes=2)):  # fmt: skip
+        stopped: dict[tuple[str, float, int], int | None] = {}
+        for group, results in execute(task, grouped(own, way), REGIME, way):
+            for run, result in zip(group, results, strict=True):
+                stopped[run.method.name, run.hyper["lr"], run.seed] = result.stopped_at
+        ordered = [(stopped[r.method.name, r.hyper["lr"], r.seed], True) for r in own]
+        expected = expected or ordered
+        assert ordered == expected, way
+
+
+def test_training_a_group_again_gives_the_same_bits() -> None:
+    task, own = find("digits-softmax"), runs("momentum")
+    regime = Regime(2, 64, evaluations=8)
+    first = finish(task, own, regime, together=16)
+    assert repr(finish(task, own, regime, together=16)) == repr(first)
+
+
+def test_who_else_is_in_the_lanes_does_not_decide_who_is_stopped() -> None:
+    task = find("wine-mlp")
+    alone = finish(task, runs("sgd"), REGIME, together=64)
+    among = finish(task, runs("adam") + runs("sgd"), REGIME, together=64)[16:]
+    assert [r.stopped_at for r in alone] == [r.stopped_at for r in among]
+
+
+def test_batch_sizes_of_a_bracket_stop_at_the_same_share_of_their_steps() -> None:
+    task = find("wine-mlp")
+    mixed = [
+        Run(method("sgd"), {"lr": 10.0**e}, 0, Recipe(batch_size=size))
+        for e in range(-5, 1)
+        for size in (16, 53)
+    ]
+    own = [Run(r.method, r.hyper, r.seed, r.recipe, bracket(mixed)) for r in mixed]
+    found = finish(task, own, Regime(8, 16, evaluations=8), together=64)
+    shares = {r.stopped_at / (56 if k % 2 == 0 else 16) for k, r in enumerate(found)
+              if r.stopped_at}  # fmt: skip
+    assert shares <= {0.25, 0.5}
+    assert shares
+
+
+def test_a_brackets_name_says_who_is_in_it() -> None:
+    own = runs()
+    assert bracket(own) == bracket(runs()) == own[0].bracket
+    assert bracket(own[2:]) != bracket(own)
+    assert bracket(runs(recipe=Recipe(clip=1.0))) != bracket(own)
+
+
+def test_brackets_stay_whole_in_groups() -> None:
+    own = runs("sgd") + runs("adam") + runs("lion") + runs("random_search")
+    for way in (Execution("lanes", 40), Execution("lanes", 7), Execution("processes")):
+        groups = grouped(own, way)
+        assert [r for g in groups for r in g] == own
+        assert all(len(g) % 16 == 0 for g in groups)
+    assert [len(g) for g in grouped(own, Execution("lanes", 40))] == [32, 16, 16]
