@@ -18,7 +18,7 @@ from optim_cases import ENGINES, NAMES, Gradients, tensors, twins
 from thalweg import rules
 from thalweg.errors import UsageError
 from thalweg.optim.spelling import code
-from thalweg.rules.core import TORCH
+from thalweg.rules.names import TORCH
 
 BEYOND = ("Lion", "LARS", "LAMB", "AdamP")
 engines = pytest.mark.parametrize("engine", ENGINES)

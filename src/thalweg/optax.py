@@ -7,7 +7,6 @@ arrays, so what `jit`, `vmap`, `scan` and `grad` see is the formula and nothing 
 from __future__ import annotations
 
 import inspect
-import math
 import operator
 import textwrap
 from collections.abc import Callable, Mapping
@@ -29,7 +28,8 @@ from . import formula
 from .engines.eager import Bundle
 from .errors import UsageError, unknown
 from .ops import apply, log
-from .rules.core import Rule, find, registry
+from .rules import find, registry
+from .rules.core import Rule
 from .tape import trace
 
 __all__ = ["RuleState", "from_rule", *registry()]
@@ -244,19 +244,17 @@ def _given(rule: Rule, learning_rate: Hyper | None, hyper: Mapping[str, Hyper]) 
     for name in hyper:
         if name not in rule.defaults:
             raise unknown(f"hyperparameter of {rule.name}", name, rule.defaults)
-    return {name: _checked(name, value) for name, value in hyper.items()}
+    return {name: _checked(rule, name, value) for name, value in hyper.items()}
 
 
-def _checked(name: str, value: Any) -> Hyper:
+def _checked(rule: Rule, name: str, value: Any) -> Hyper:
     """A hyperparameter that a rule can work with: a float, an array or a schedule."""
     if callable(value):
         return value
     if isinstance(value, Real):
         value = float(value)
-        if not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{name}={value}: it must be finite and at least 0")
-        if name.startswith("beta") and value >= 1:
-            raise UsageError(f"{name}={value}: it must be below 1")
+        if trouble := rule.trouble_with(name, value):
+            raise UsageError(f"{name}={value}: {trouble}")
         return value
     if not hasattr(value, "dtype"):
         raise UsageError(f"{name}={value!r}: give a number, an array or a schedule step -> number")

@@ -197,20 +197,15 @@ class RuleOptimizer(torch.optim.Optimizer):
             UsageError: a hyperparameter is no number, negative, not finite, or a beta not below 1.
         """
         hyper = self.hyper(group)
-        for name, default in self.rule(group).defaults.items():
+        rule = self.rule(group)
+        for name in rule.defaults:
             value = hyper.get(name, group.get(name))
             value = _number(value) if isinstance(value, Tensor) else value
-            label = _LABELS.get(name, f"{name} value")
-            if not isinstance(value, float) or math.isnan(value):
-                raise UsageError(f"Invalid {label}: {value!r}; it must be a number")
-            free = name in self.signed or default < 0 or math.isinf(default)
-            if not free and not 0 <= value < math.inf:
-                raise UsageError(f"Invalid {label}: {value}; it must be finite and at least 0")
-            if name.startswith("beta") and value >= 1:
-                index = int(name[4:] or 1) - 1
-                raise UsageError(
-                    f"Invalid beta parameter at index {index}: {value}; it must be below 1"
-                )
+            if trouble := rule.trouble_with(name, value, name in self.signed):
+                label = _LABELS.get(name, f"{name} value")
+                if name.startswith("beta") and isinstance(value, float) and 1 <= value < math.inf:
+                    label = f"beta parameter at index {int(name[4:] or 1) - 1}"
+                raise UsageError(f"Invalid {label}: {value!r}; {trouble}")
 
     def _check_parameters(self, parameters: list[Tensor]) -> None:
         steps = [p.is_floating_point() or p.is_complex() for p in parameters]

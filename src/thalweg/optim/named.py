@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .. import rules
 from ..errors import UsageError
-from ..rules.core import TORCH, Rule
+from ..rules.core import Rule
+from ..rules.names import TORCH
 from .adapter import RuleOptimizer
 
 Number = float | Tensor

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import rules
-from ..rules.core import TORCH, Rule
+from ..rules.core import Rule
+from ..rules.names import TORCH
 from . import beyond, classes
 from .adapter import RuleOptimizer
 from .named import Named

@@ -26,13 +26,11 @@ from .core import (
     Rule,
     RuleError,
     combinator,
-    conventions,
-    find,
-    registry,
     rule,
 )
 from .descent import asgd, lion, momentum, nesterov, rprop, sgd
 from .layerwise import adamp, lamb, lars
+from .names import conventions, find, registry
 from .ranges import Choice, LinearRange, NearOne, Range
 
 for _rule in (

@@ -13,12 +13,11 @@ from importlib import import_module
 from typing import Any, overload
 
 from ..errors import UsageError, unknown
+from . import names
 from .ranges import LogRange as LogRange
 from .ranges import Range
 
 Formula = Callable[..., Any]
-
-TORCH = "torch"  # the convention of the rules in the registry
 
 
 class RuleError(UsageError):
@@ -91,8 +90,8 @@ class Rule:
     def __reduce__(self) -> Any:
         # The decorator hides the function from pickle, which finds it by name: so a built-in rule
         # pickles as its name, another as the place in its module where it stands.
-        if _known(self.name) is self:
-            return _named, (self.name,)
+        if names.known(self.name) is self:
+            return names.named, (self.name,)
         home, name = self.formula.__module__, self.formula.__name__
         if getattr(sys.modules.get(home), name, None) is self:
             return _standing, (home, name)
@@ -119,6 +118,22 @@ class Rule:
                 f'give search={{"lr": LogRange(…)}} instead of {declared}'
             )
         return declared
+
+    def trouble_with(self, hyper: str, value: Any, signed: bool = False) -> str:
+        """What is wrong with a hyperparameter's value; empty if a rule can work with it.
+
+        Args:
+            hyper: the hyperparameter's name.
+            value: what it is to be.
+            signed: whether it may be negative or infinite, as any may that is so by default.
+        """
+        default = self.defaults[hyper]
+        free = signed or default < 0 or math.isinf(default)
+        if isinstance(value, float) and not free and not 0 <= value < math.inf:
+            return "it must be finite and at least 0"
+        if not isinstance(value, float) or math.isnan(value):
+            return "it must be a number"
+        return "it must be below 1" if hyper.startswith("beta") and value >= 1 else ""
 
     def with_defaults(
         self,
@@ -150,8 +165,7 @@ class Rule:
 
     def register(self, name: str | None = None) -> Rule:
         """Make a built-in rule findable, by another name than its own if one is given."""
-        convention, _, plain = (name or self.name).rpartition(":")
-        _CONVENTIONS.setdefault(convention or TORCH, {})[plain] = self
+        names.keep(self, name or self.name)
         return self
 
 
@@ -309,42 +323,6 @@ def combinator(formula: Formula) -> Combinator:
     )
 
 
-def find(name: str, convention: str = TORCH) -> Rule:
-    """The built-in rule of this name.
-
-    Args:
-        name: "rmsprop"; or "keras:rmsprop", which names the convention with it.
-        convention: whose form of it; that of torch is the default.
-
-    Raises:
-        UsageError: there is none; the message names the nearest ones.
-    """
-    if ":" in name:
-        convention, _, name = name.partition(":")
-    if convention not in _CONVENTIONS:
-        raise unknown("convention", convention, _CONVENTIONS)
-    forms = conventions(name)
-    if convention not in forms:
-        raise UsageError(f"the {convention} convention has no {name}; {', '.join(forms)} have it")
-    return forms[convention]
-
-
-def conventions(name: str) -> dict[str, Rule]:
-    """What each convention means by this name; the same rule where two mean the same.
-
-    Raises:
-        UsageError: there is no such rule; the message names the nearest ones.
-    """
-    if name not in _REGISTRY:
-        raise unknown("optimizer", name, _REGISTRY)
-    return {source: forms[name] for source, forms in _CONVENTIONS.items() if name in forms}
-
-
-def registry() -> Mapping[str, Rule]:
-    """All built-in rules by name, in the order they were taught."""
-    return dict(_REGISTRY)
-
-
 def place(formula: Formula, word: str = "def") -> str:
     """Where a formula's signature says this word, for messages: file, line and the line's text."""
     code = formula.__code__
@@ -366,21 +344,6 @@ def keywords(formula: Formula) -> tuple[str, ...]:
     """The names of a formula's hyperparameters."""
     code = formula.__code__
     return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-
-
-_REGISTRY: dict[str, Rule] = {}
-_CONVENTIONS: dict[str, dict[str, Rule]] = {TORCH: _REGISTRY}
-
-
-def _known(name: str) -> Rule | None:
-    convention, _, plain = name.rpartition(":")
-    return _CONVENTIONS.get(convention or TORCH, {}).get(plain)
-
-
-def _named(name: str) -> Rule:
-    from . import find  # the package, so that the families have registered
-
-    return find(name)
 
 
 def _standing(home: str, name: str) -> Any:

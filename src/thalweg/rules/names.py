@@ -1,0 +1,71 @@
+"""The built-in rules by name: what each convention means by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from .core import Rule
+
+TORCH = "torch"  # the convention of the rules in the registry
+
+_REGISTRY: dict[str, Rule] = {}
+_CONVENTIONS: dict[str, dict[str, Rule]] = {TORCH: _REGISTRY}
+
+
+def find(name: str, convention: str = TORCH) -> Rule:
+    """The built-in rule of this name.
+
+    Args:
+        name: "rmsprop"; or "keras:rmsprop", which names the convention with it.
+        convention: whose form of it; that of torch is the default.
+
+    Raises:
+        UsageError: there is none; the message names the nearest ones.
+    """
+    if ":" in name:
+        convention, _, name = name.partition(":")
+    if convention not in _CONVENTIONS:
+        raise unknown("convention", convention, _CONVENTIONS)
+    forms = conventions(name)
+    if convention not in forms:
+        raise UsageError(f"the {convention} convention has no {name}; {', '.join(forms)} have it")
+    return forms[convention]
+
+
+def conventions(name: str) -> dict[str, Rule]:
+    """What each convention means by this name; the same rule where two mean the same.
+
+    Raises:
+        UsageError: there is no such rule; the message names the nearest ones.
+    """
+    if name not in _REGISTRY:
+        raise unknown("optimizer", name, _REGISTRY)
+    return {source: forms[name] for source, forms in _CONVENTIONS.items() if name in forms}
+
+
+def registry() -> Mapping[str, Rule]:
+    """All built-in rules by name, in the order they were taught."""
+    return dict(_REGISTRY)
+
+
+def keep(rule: Rule, name: str) -> None:
+    """Make a rule findable by this name, which may be "convention:name"."""
+    convention, _, plain = name.rpartition(":")
+    _CONVENTIONS.setdefault(convention or TORCH, {})[plain] = rule
+
+
+def known(name: str) -> Rule | None:
+    """The rule that was kept by this name, if one was."""
+    convention, _, plain = name.rpartition(":")
+    return _CONVENTIONS.get(convention or TORCH, {}).get(plain)
+
+
+def named(name: str) -> Rule:
+    """The same, in a process that may not have met the families of rules yet."""
+    from . import find  # the package, so that they have registered
+
+    return find(name)
