@@ -223,11 +223,27 @@ def test_losses_and_metrics_against_scikit_learn() -> None:
         assert ours.item() == pytest.approx(theirs, rel=1e-12)
 
 
-@pytest.mark.parametrize("function", [losses.mse, losses.r_squared, losses.binary_cross_entropy,
-                                      losses.binary_accuracy])  # fmt: skip
-def test_a_column_against_a_row_is_refused(function: losses.Criterion) -> None:
-    with pytest.raises(UsageError, match=r"\(5, 1\).*\(5,\)"):
-        function(torch.zeros(5, 1), torch.zeros(5))
+@pytest.mark.parametrize("function", [losses.mse, losses.mae, losses.huber, losses.r_squared,
+                                      losses.binary_cross_entropy, losses.binary_accuracy])  # fmt: skip
+def test_a_column_is_compared_with_a_row_sample_by_sample_and_nothing_else_is(
+    function: losses.Criterion,
+) -> None:
+    # Broadcasting would compare all pairs.
+    column, row = torch.arange(5.0).unsqueeze(1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    expected = function(column, row.unsqueeze(1))
+    assert function(column, row) == function(column[:, 0], row.unsqueeze(1)) == expected
+    with pytest.raises(UsageError, match=r"\(5, 1\).*\(4,\)"):
+        function(torch.zeros(5, 1), torch.zeros(4))
+
+
+def test_scores_of_several_targets_per_sample_count_each_target() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64)
+    classes = torch.randint(3, (4, 6), generator=generator)
+    expected = torch.nn.functional.cross_entropy(scores.movedim(-1, 1), classes)
+    assert losses.cross_entropy(scores, classes).item() == pytest.approx(expected.item(), rel=1e-12)
+    right = (scores.numpy().argmax(2) == classes.numpy()).mean()
+    assert losses.accuracy(scores, classes).item() == pytest.approx(right, rel=1e-12)
 
 
 # --- the quadratic and the spirals --------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import ThalwegError, UsageError
 
-_COMMANDS = ("race", "rules", "draw")
+_COMMANDS = ("init", "race", "rules", "draw")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,14 +1,19 @@
-"""Rules from the command line: built-in ones by name, your own by file."""
+"""Rules and tasks from the command line: built-in ones by name, your own by file."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError, unknown
 from ..rules import Rule, find, registry
+
+if TYPE_CHECKING:
+    from ..tasks import Task
 
 
 def load_rule(spec: str) -> Rule:
@@ -37,21 +42,67 @@ def load_rule(spec: str) -> Rule:
     return next(iter(own.values()))
 
 
+def load_task(spec: str) -> Task:
+    """The task that an argument of the command line means.
+
+    Args:
+        spec: a built-in task's name, with options or not; or `my_task.py:name`, a `Task` in a
+            file of your own; or `my_task.py`, if the file makes only one.
+
+    Raises:
+        UsageError: no such task, file or name in it; or the file fails when it is run.
+    """
+    from .. import tasks
+
+    file, colon, name = (spec, "", "") if spec.endswith(".py") else spec.rpartition(":")
+    if not file.endswith(".py"):
+        return tasks.find(spec)
+    found = {k: v for k, v in vars(_run(Path(file))).items() if isinstance(v, tasks.Task)}
+    if colon:
+        if name not in found:
+            raise unknown(f"task in {file}", name, found) if found else _no_task(file)
+        return _named(found[name], file, name if len(found) > 1 else "")
+    if not found:
+        raise _no_task(file)
+    if len({id(task) for task in found.values()}) > 1:
+        raise UsageError(f"{file} makes several tasks; say which: {file}:{' or :'.join(found)}")
+    return _named(next(iter(found.values())), file, "")
+
+
+def _named(task: Task, file: str, name: str) -> Task:
+    """The task, called after its file where it was given no name."""
+    if task.name != "task":
+        return task
+    return replace(task, name="-".join(filter(None, (Path(file).stem, name))))
+
+
+def _no_task(file: str) -> UsageError:
+    return UsageError(
+        f"{file} makes no task; write task = thalweg.Task(…) in it (`thalweg init` shows how)"
+    )
+
+
 def _run(path: Path) -> ModuleType:
-    """The file as a module; found in `sys.modules` so that its source can be looked up."""
+    """The file as a module; found in `sys.modules` so that its source can be looked up.
+
+    Its folder is searched for what it imports, as Python does for a script.
+    """
     name = f"thalweg_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"there is no file {str(path)!r} to take a rule from")
+        raise UsageError(f"there is no file {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        from ..tasks.blame import told
+
         del sys.modules[name]
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} fails when it is run: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path} fails when it is run: {told(error)}") from error
     return module
 
 

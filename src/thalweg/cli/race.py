@@ -25,6 +25,8 @@ examples:
       a task with options of its own, a finer grid of learning rates, longer runs
   thalweg race spiral-mlp --optimizers adam,my_rule.py:my_adam --json
       an optimizer of your own, and one JSON document on stdout
+  thalweg race my_task.py
+      a model and data of your own; `thalweg init` writes such a file
   thalweg race --list
       the tasks
 
@@ -43,7 +45,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", nargs="?", metavar="TASK", help="its name; see --list")
+    parser.add_argument(
+        "task", nargs="?", metavar="TASK",
+        help="its name (see --list), or FILE.py[:NAME] for one of your own",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
     parser.add_argument(
         "--optimizers", metavar="A,B,…", type=_names,
@@ -79,6 +84,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Race, print what was found, and say where the report is."""
     from .. import tasks
+    from .load import load_task
 
     if args.list:
         for name, builder in tasks.registry().items():
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.task is None:
         raise UsageError("name a task; --list shows them")
-    task = tasks.find(args.task)
+    task = load_task(args.task)
     optimizers = None if args.optimizers is None else [_entrant(n) for n in args.optimizers]
 
     from ..racing import race

@@ -2,9 +2,10 @@
 
 from .catalogue import Builder, builtin, find, registry
 from .digits import digits_cnn, digits_mlp, digits_softmax, digits_svm
+from .metric import Metric
 from .synthetic import quadratic, spiral_mlp
 from .tabular import breast_cancer_logistic, diabetes_mlp, wine_mlp
-from .task import Metric, Task
+from .task import Task
 
 for _build in (
     digits_softmax, digits_svm, digits_mlp, digits_cnn, breast_cancer_logistic, wine_mlp,

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .task import Pair
+from .prepare import SPLIT_SEED, Pair
 
 SPLIT = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SPLIT_SEED = 0
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from .data import bundled, classification
 from .losses import ACCURACY, cross_entropy, multiclass_hinge
+from .metric import Criterion
 from .models import mlp, small_cnn
-from .task import Criterion, Task
+from .task import Task
 
 
 def digits_softmax(name: str) -> Task:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import UsageError
-from .task import Metric
+from ..errors import UsageError, unknown
+from .metric import Criterion as Criterion
+from .metric import Metric
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -15,12 +19,13 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     As `torch.nn.functional.cross_entropy`, at a third of its cost where the classes are few.
 
     Args:
-        outputs: scores s of shape (N, classes).
-        targets: class numbers y of shape (N,).
+        outputs: scores s of shape (N, classes); (N, …, classes) where every sample has several.
+        targets: class numbers y of shape (N,), or (N, …).
 
     Returns:
-        The mean over the batch.
+        The mean over all targets.
     """
+    outputs, targets = _rows(outputs, targets)
     return (outputs - outputs.gather(1, targets.unsqueeze(1))).logsumexp(1).mean()
 
 
@@ -76,6 +81,26 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(*_alike(outputs, targets))
 
 
+def mae(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean absolute error: of predictions and true values of one shape, over all elements."""
+    return functional.l1_loss(*_alike(outputs, targets))
+
+
+def huber(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Huber's loss: half the squared error, linear beyond 1.
+
+    Args:
+        outputs: predictions.
+        targets: true values, of the same shape.
+
+    Returns:
+        The mean over all elements.
+
+    Source: Huber (1964). Robust estimation of a location parameter.
+    """
+    return functional.huber_loss(*_alike(outputs, targets))
+
+
 def mean_output(outputs: Tensor, targets: Tensor) -> Tensor:
     """The mean of the outputs, for a model that computes its own loss per sample.
 
@@ -90,9 +115,10 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of samples whose highest score is at the right class.
 
     Args:
-        outputs: scores of shape (N, classes).
-        targets: class numbers of shape (N,).
+        outputs: scores of shape (N, classes); (N, …, classes) where every sample has several.
+        targets: class numbers of shape (N,), or (N, …).
     """
+    outputs, targets = _rows(outputs, targets)
     return (outputs.argmax(1) == targets).to(outputs.dtype).mean()
 
 
@@ -132,7 +158,101 @@ R_SQUARED = Metric("R²", True, r_squared, margin=0.01)
 LOSS = Metric("loss", False, mean_output, margin=1e-6)
 
 
+def own_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Stands for the task's loss where a run is judged by that; it is never called."""
+    raise TypeError("a metric that is the loss is taken from the loss")
+
+
+OWN_LOSS = Metric("loss", False, own_loss, margin=0.0)
+
+LOSSES: dict[str, tuple[Criterion, str]] = {
+    "cross_entropy": (cross_entropy, "classes"),
+    "multiclass_hinge": (multiclass_hinge, "classes"),
+    "binary_cross_entropy": (binary_cross_entropy, "binary"),
+    "mse": (mse, "numbers"),
+    "mae": (mae, "numbers"),
+    "huber": (huber, "numbers"),
+}
+"""Losses by name, and what each wants targets to be."""
+
+METRICS = {
+    "accuracy": ACCURACY,
+    "binary_accuracy": BINARY_ACCURACY,
+    "r2": R_SQUARED,
+    "mse": Metric("mean squared error", False, mse, margin=0.0),
+    "mae": Metric("mean absolute error", False, mae, margin=0.0),
+    "loss": OWN_LOSS,
+}
+"""Metrics by name."""
+
+_USUAL = {"classes": ACCURACY, "binary": BINARY_ACCURACY, "numbers": R_SQUARED, None: OWN_LOSS}
+
+
+def loss(task: str, given: str | Criterion) -> tuple[Criterion, str | None]:
+    """The loss that a name or function means, and what it wants targets to be, where known.
+
+    Raises:
+        UsageError: no loss has this name, or what is given is no function.
+    """
+    if isinstance(given, str):
+        if given not in LOSSES:
+            raise unknown(f"loss (of task {task!r})", given, LOSSES)
+        return LOSSES[given]
+    if not callable(given):
+        raise UsageError(
+            f"task {task!r}: loss={given!r} is no function; give one that takes "
+            "(outputs, targets) and returns the mean over the batch"
+        )
+    return given, next((kind for function, kind in LOSSES.values() if function is given), None)
+
+
+def metric(
+    task: str, given: str | Metric | Callable[..., Any] | None, kind: str | None
+) -> tuple[Metric, str]:
+    """The metric that is meant, and a note where something had to be assumed.
+
+    Args:
+        task: names the task in messages.
+        given: a name, a metric, a function, or None for the usual one.
+        kind: what the loss wants targets to be, if that is known.
+
+    Raises:
+        UsageError: no metric has this name, or what is given is none.
+    """
+    if given is None:
+        return _USUAL[kind], ""
+    if isinstance(given, Metric):
+        return given, ""
+    if isinstance(given, str):
+        if given not in METRICS:
+            raise unknown(f"metric (of task {task!r})", given, METRICS)
+        two = given == "accuracy" and kind == "binary"
+        return (BINARY_ACCURACY if two else METRICS[given]), ""
+    if not callable(given):
+        raise UsageError(
+            f"task {task!r}: metric={given!r} is no Metric; "
+            "write Metric(name, higher_is_better, function, margin)"
+        )
+    name = getattr(given, "__name__", type(given).__name__)
+    note = (
+        f"metric {name}: higher is taken to be better, and every difference to matter; "
+        "write Metric(name, higher_is_better, function, margin) to say otherwise"
+    )
+    return Metric(name, True, given, margin=0.0), note
+
+
+def _rows(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A row of scores for every target, where a sample has several."""
+    if outputs.ndim > 2 and outputs.shape[:-1] == targets.shape:
+        return outputs.flatten(0, -2), targets.flatten()
+    return outputs, targets
+
+
 def _alike(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    if outputs.ndim == targets.ndim + 1 and outputs.shape == (*targets.shape, 1):
+        return outputs, targets.unsqueeze(-1)
+    if targets.ndim == outputs.ndim + 1 and targets.shape == (*outputs.shape, 1):
+        return outputs.unsqueeze(-1), targets
     if outputs.shape != targets.shape:
         raise UsageError(
             f"outputs of shape {tuple(outputs.shape)} and targets of shape "

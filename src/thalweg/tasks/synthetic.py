@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 
 from ..errors import UsageError
-from .data import SPLIT_SEED, classification, number, spirals
+from .data import classification, number, spirals
 from .losses import ACCURACY, LOSS, cross_entropy, mean_output
 from .models import Quadratic, mlp
+from .prepare import SPLIT_SEED
 from .task import Task
 
 

@@ -7,7 +7,7 @@ import html
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,79 +16,84 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from . import losses
+from .blame import told
+from .losses import own_loss
+from .prepare import Pair, is_classes, parts
+from .sources import read
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-Pair = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a run is judged by.
-
-    Attributes:
-        name: the name to print, such as "accuracy".
-        higher_is_better: whether more of it is better.
-        function: (outputs, targets) to a scalar tensor; it must work under `torch.func.vmap`,
-            so no `.item()` and no branch on values.
-        margin: a difference smaller than this does not matter, in the metric's own unit.
-
-    Raises:
-        UsageError: the function cannot be called, or the margin is not a finite number >= 0.
-    """
-
-    name: str
-    higher_is_better: bool
-    function: Criterion
-    margin: float
-
-    def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise UsageError(
-                f"metric {self.name!r}: function={self.function!r} is no function; give one that "
-                "takes (outputs, targets) and returns a scalar tensor"
-            )
-        if not (math.isfinite(self.margin) and self.margin >= 0):
-            raise UsageError(
-                f"metric {self.name!r}: margin={self.margin} must be a finite number >= 0"
-            )
+Step = Callable[[nn.Module, Pair], Tensor]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """A model to train, the data to train it on, and how a run is judged.
 
+    Data may be a pair (inputs, targets) of tensors, arrays or frames, a torch `Dataset` or
+    `DataLoader`, a frame of pandas or polars, the path of a CSV or Parquet file or of a folder of
+    images, or a pair of paths of IDX files. Once the task is made, it holds tensors.
+
     Attributes:
         name: the name of the task; a built-in one is found again by it.
         model: builds a freshly initialised model from torch's global generator, which the
             caller seeds; picklable if runs are to be spread over processes.
         train: inputs (N, …) and targets (N, …) that gradients are taken on.
-        validation: inputs and targets that hyperparameters are chosen on.
-        test: inputs and targets that the chosen ones are reported on.
-        loss: (outputs, targets) to the scalar mean over the batch; works under `torch.func.vmap`.
-        metric: what a run is judged by.
+        validation: those that hyperparameters are chosen on; split off `train` if None.
+        test: those that the chosen ones are reported on; split off `train` if None.
+        loss: the name of a loss, or (outputs, targets) to the scalar mean over the batch, working
+            under `torch.func.vmap`; by default cross-entropy for classes and the mean squared
+            error for numbers.
+        metric: what a run is judged by: a name, a `Metric`, or (outputs, targets) to a scalar;
+            by default accuracy for classes, R² for numbers, and else the loss.
         batch_size: samples in a mini-batch.
         epochs: passes over the training data; enough for a well-tuned run to level off.
         title: one line that says what is trained on what.
         floor: the lowest training loss possible, where it is known.
+        step: takes the model and a batch (inputs, targets) and returns the loss, for what
+            loss(model(inputs), targets) does not fit.
+        target: the column with the targets, where the data has columns.
+        metrics: another way to write `metric`: one, or a list of one.
+        notes: what was decided about the data, for a person to read.
 
     Raises:
         UsageError: something of the above cannot work; the message names it and the fix.
     """
 
-    name: str
-    model: Callable[[], nn.Module]
-    train: Pair
-    validation: Pair
-    test: Pair
-    loss: Criterion
-    metric: Metric
-    batch_size: int
-    epochs: int
+    name: str = "task"
+    model: Callable[[], nn.Module] = None  # type: ignore[assignment]
+    train: Any = None
+    validation: Any = None
+    test: Any = None
+    loss: Any = None
+    metric: Any = None
+    batch_size: int = 32
+    epochs: int = 20
     title: str = ""
     floor: float | None = None
+    step: Step | None = None
+    target: str | None = None
+    metrics: Any = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.train is None:
+            raise UsageError(
+                f"task {self.name!r}: give it data to train on: train=(inputs, targets)"
+            )
         self._check_functions()
+        train = read(self.train, self.target, f"task {self.name!r}: train")
+        kind = self._choose_loss(is_classes(train.targets))
+        self._choose_metric(kind)
+        given = {"train": train, "validation": self.validation, "test": self.test}
+        arrays = any(not isinstance(p, tuple) or not all(isinstance(t, Tensor) for t in p)
+                     for p in (self.train, self.validation, self.test))  # fmt: skip
+        if arrays:
+            found, notes = parts(
+                self.name, given, self.target, kind=kind, tokens=self._takes_tokens()
+            )
+            for part, pair in found.items():
+                object.__setattr__(self, part, pair)
+            object.__setattr__(self, "notes", (*self.notes, *notes))
         for part in ("train", "validation", "test"):
             _check_pair(self.name, part, getattr(self, part), like=self.train)
         count = len(self.train[0])
@@ -106,6 +111,45 @@ class Task:
                 f"task {self.name!r}: floor={self.floor} must be finite; None where unknown"
             )
 
+    def _choose_loss(self, classes: bool) -> str | None:
+        """Put the function in the place of its name; what it wants targets to be."""
+        if self.step is not None and self.loss is None:
+            object.__setattr__(self, "loss", losses.mean_output)
+        given = self.loss if self.loss is not None else "cross_entropy" if classes else "mse"
+        function, kind = losses.loss(self.name, given)
+        object.__setattr__(self, "loss", function)
+        return None if self.step is not None else kind
+
+    def _choose_metric(self, kind: str | None) -> None:
+        given = self.metric
+        if self.metrics is not None:
+            several = self.metrics if isinstance(self.metrics, Sequence) else [self.metrics]
+            several = [self.metrics] if isinstance(self.metrics, str) else list(several)
+            if len(several) != 1 or given is not None:
+                raise UsageError(
+                    f"task {self.name!r}: a race is judged by one metric; give metrics=[…] one"
+                )
+            given = several[0]
+        metric, note = losses.metric(self.name, given, kind)
+        object.__setattr__(self, "metric", metric)
+        object.__setattr__(self, "metrics", None)
+        if note:
+            object.__setattr__(self, "notes", (*self.notes, note))
+
+    def _takes_tokens(self) -> bool:
+        """Whether the model looks whole numbers up in a table."""
+        return any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self._build().modules())
+
+    def objective(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of a model on a batch, with gradients if they are on."""
+        loss: Tensor = self.loss(model(x), y) if self.step is None else self.step(model, (x, y))
+        return loss
+
+    @property
+    def judged_by_loss(self) -> bool:
+        """Whether the metric is the loss itself."""
+        return self.metric.function is own_loss
+
     def _check_functions(self) -> None:
         if isinstance(self.model, nn.Module) or not callable(self.model):
             raise UsageError(
@@ -113,15 +157,10 @@ class Task:
                 f"every run starts from its own; got {type(self.model).__name__}. Give the class, "
                 "or a function such as `def model(): return Net()`"
             )
-        if not callable(self.loss):
+        if self.step is not None and not callable(self.step):
             raise UsageError(
-                f"task {self.name!r}: loss={self.loss!r} is no function; give one that takes "
-                "(outputs, targets) and returns the mean over the batch"
-            )
-        if not isinstance(self.metric, Metric):
-            raise UsageError(
-                f"task {self.name!r}: metric={self.metric!r} is no Metric; "
-                "write Metric(name, higher_is_better, function, margin)"
+                f"task {self.name!r}: step={self.step!r} is no function; give one that takes "
+                "(model, batch) and returns the loss"
             )
 
     def parameters(self) -> int:
@@ -146,8 +185,9 @@ class Task:
         state = [[k, [*v.shape], str(v.dtype)] for k, v in model.state_dict().items()]
         forwards = [_source(f) for f in dict.fromkeys(type(m).forward for m in model.modules())]
         judged = [self.metric.name, self.metric.higher_is_better, _source(self.metric.function)]
-        parts = [self.name, repr(model), state, forwards, _source(self.loss), judged]
-        digest = hashlib.sha256(json.dumps(parts).encode())
+        own = [] if self.step is None else [_source(self.step)]
+        known = [self.name, repr(model), state, forwards, _source(self.loss), judged, *own]
+        digest = hashlib.sha256(json.dumps(known).encode())
         for tensor in (*self.train, *self.validation, *self.test):
             data = tensor.detach().cpu().contiguous()
             digest.update(json.dumps([[*data.shape], str(data.dtype)]).encode())
@@ -158,7 +198,14 @@ class Task:
         """A model to look at, built without moving the caller's random numbers."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            model = self.model()
+            try:
+                model = self.model()
+            except UsageError:
+                raise
+            except Exception as error:
+                raise UsageError(
+                    f"task {self.name!r}: the model cannot be built: {told(error)}"
+                ) from error
         if not isinstance(model, nn.Module):
             raise UsageError(
                 f"task {self.name!r}: model() must return a torch.nn.Module, "
@@ -176,7 +223,7 @@ class Task:
     def _rows(self) -> list[tuple[str, str]]:
         direction = "higher" if self.metric.higher_is_better else "lower"
         model = f"{type(self._build()).__name__}, {self.parameters():,} parameters"
-        loss = _name(self.loss) + (
+        loss = _name(self.loss if self.step is None else self.step) + (
             f", never below {self.floor:g}" if self.floor is not None else ""
         )
         margin = f"differences below {self.metric.margin:g} do not matter"
@@ -208,15 +255,8 @@ class Task:
 
 def _check_pair(task: str, part: str, pair: Any, like: Pair) -> None:
     """Raise unless `pair` is two tensors of one length, and of the training data's kind."""
-    if not (isinstance(pair, tuple) and len(pair) == 2):
-        raise UsageError(f"task {task!r}: {part} must be a pair (inputs, targets) of tensors")
     for role, tensor, model in zip(("inputs", "targets"), pair, like, strict=True):
         what = f"task {task!r}: {part} {role}"
-        if not isinstance(tensor, Tensor):
-            raise UsageError(
-                f"{what} must be a torch.Tensor, not {type(tensor).__name__}; "
-                "convert it with torch.as_tensor"
-            )
         if tensor.dim() == 0 or not tensor.numel():
             raise UsageError(f"{what} of shape {tuple(tensor.shape)} hold no sample")
         if tensor.dtype in (torch.bool, torch.float16) or tensor.is_complex():

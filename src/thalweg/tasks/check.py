@@ -1,0 +1,105 @@
+"""A task tried once before anything is spent on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from .blame import told
+from .task import Task
+
+
+def examine(task: Task) -> None:
+    """Take one gradient and one measurement, so that what cannot work is said at once.
+
+    Raises:
+        UsageError: the model cannot be built, has nothing to train, fails on its data, changes
+            the shape of what it returns, or has a loss or metric that is no finite number; the
+            message has the file and line of a person's own code.
+    """
+    task.parameters()
+    with torch.random.fork_rng(devices=[]):
+        model = task._build()
+        _train(task, model)
+        _measure(task, model)
+
+
+def _train(task: Task, model: nn.Module) -> None:
+    x, y = (values[: task.batch_size] for values in task.train)
+    what = f"task {task.name!r}: the model fails on its first mini-batch"
+    model.train()
+    try:
+        loss = task.objective(model, x, y)
+    except Exception as error:
+        raise UsageError(
+            f"{what}, inputs {_shape(x)}: {told(error)}{_hint(task, model)}"
+        ) from error
+    _scalar(task, "loss", loss)
+    if not bool(torch.isfinite(loss)):
+        raise UsageError(
+            f"task {task.name!r}: the loss of the untrained model is {float(loss)} on its first "
+            "mini-batch; look at the model's initial values and at the loss"
+        )
+    if not loss.requires_grad:
+        raise UsageError(
+            f"task {task.name!r}: the loss does not depend on the model's parameters; look for "
+            "detach(), no_grad() or numpy() in its forward pass"
+        )
+    try:
+        torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad],
+                            allow_unused=True)  # fmt: skip
+    except Exception as error:
+        raise UsageError(f"task {task.name!r}: no gradient: {told(error)}") from error
+
+
+@torch.no_grad()
+def _measure(task: Task, model: nn.Module) -> None:
+    model.eval()
+    for part in ("validation", "test"):
+        x, y = (values[: task.batch_size] for values in getattr(task, part))
+        try:
+            outputs = None if task.step is not None and task.judged_by_loss else model(x)
+            loss = task.objective(model, x, y)
+            metric = loss if task.judged_by_loss else task.metric.function(outputs, y)
+        except Exception as error:
+            raise UsageError(
+                f"task {task.name!r}: the model fails on {part} data, inputs {_shape(x)}: "
+                f"{told(error)}"
+            ) from error
+        _scalar(task, f"{part} loss", loss)
+        _scalar(task, f"{part} metric", metric)
+        if isinstance(outputs, Tensor) and len(x) > 1 and task.step is None:
+            _same_shape(task, model, x, outputs)
+
+
+def _same_shape(task: Task, model: nn.Module, x: Tensor, outputs: Tensor) -> None:
+    again = model(x[:1])
+    if again.shape[1:] != outputs.shape[1:] and outputs.ndim:
+        raise UsageError(
+            f"task {task.name!r}: the model returns {_shape(outputs)} for {len(x)} samples, but "
+            f"{_shape(again)} for one; the shape of a sample's output must not change (a "
+            "squeeze() without a dimension does this)"
+        )
+
+
+def _scalar(task: Task, what: str, value: object) -> None:
+    if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
+        got = _shape(value) if isinstance(value, Tensor) else type(value).__name__
+        raise UsageError(
+            f"task {task.name!r}: the {what} must be a scalar tensor of floating point, got {got}"
+        )
+
+
+def _hint(task: Task, model: nn.Module) -> str:
+    x, y = task.train
+    if y.dtype == torch.int64 and y.dim() == 1 and int(y.min()) >= 1:
+        return f"; targets run from {int(y.min())} to {int(y.max())}, and classes count from 0"
+    first = next(iter(model.parameters()))
+    if x.is_floating_point() and x.dtype != first.dtype:
+        return f"; inputs are {x.dtype}, parameters {first.dtype}"
+    return ""
+
+
+def _shape(values: Tensor) -> str:
+    return f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}"

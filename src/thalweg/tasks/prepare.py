@@ -1,0 +1,196 @@
+"""What was found made ready to train on: types, classes, missing parts, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from .sources import Samples, Values, read
+
+Pair = tuple[Tensor, Tensor]
+
+SHARE = 5  # a missing part is one sample in so many
+SPLIT_SEED = 0
+_SHOWN = 8  # class names that a note lists
+
+
+def parts(
+    task: str,
+    given: Mapping[str, Any],
+    target: str | None,
+    *,
+    kind: str | None,
+    tokens: bool,
+) -> tuple[dict[str, Pair], list[str]]:
+    """Training, validation and test data as tensors, and what was decided on the way.
+
+    Args:
+        task: names the task in messages.
+        given: "train", "validation" and "test" in any form `read` takes; None for one to be
+            split off the training data.
+        target: the column with the targets, where there are columns.
+        kind: what the loss wants targets to be: "classes", "binary", "numbers"; None for as
+            they are.
+        tokens: whether whole numbers among the inputs are to stay so.
+
+    Returns:
+        The three parts, and a line for each thing that a person should know.
+
+    Raises:
+        UsageError: data that cannot be trained on; the message names part and column.
+    """
+    notes: list[str] = []
+    found = {
+        part: read(data, target, f"task {task!r}: {part}")
+        for part, data in given.items()
+        if data is not None
+    }
+    for part, samples in found.items():
+        _check(samples, f"task {task!r}: {part}")
+    missing = [part for part in given if part not in found]
+    classes = _class_names(found, kind, notes)
+    pairs = {
+        part: (_inputs(s, tokens), _targets(s.targets, classes, kind, f"task {task!r}: {part}"))
+        for part, s in found.items()
+    }
+    if missing:
+        pairs |= _split(task, pairs["train"], missing, notes)
+    return {part: pairs[part] for part in given}, notes
+
+
+def is_classes(targets: object) -> bool:
+    """Whether targets read as classes: text, truth values or whole numbers."""
+    if isinstance(targets, Tensor):
+        return not targets.is_floating_point()
+    return isinstance(targets, np.ndarray) and targets.dtype.kind not in "f"
+
+
+def _check(samples: Samples, what: str) -> None:
+    if len(samples.inputs) != len(samples.targets):
+        raise UsageError(
+            f"{what} has {len(samples.inputs)} inputs but {len(samples.targets)} targets"
+        )
+    for role, values in (("inputs", samples.inputs), ("targets", samples.targets)):
+        if isinstance(values, np.ndarray) and not values.size:
+            raise UsageError(f"{what} {role} of shape {values.shape} hold no sample")
+        if isinstance(values, np.ndarray) and role == "inputs" and values.dtype.kind not in "biuf":
+            raise UsageError(f"{what} inputs are {values.dtype}; give numbers")
+        if isinstance(values, np.ndarray) and values.dtype.kind == "c":
+            raise UsageError(f"{what} {role} are {values.dtype}; give real numbers")
+        _check_finite(values, samples, role, what)
+
+
+def _check_finite(values: Values, samples: Samples, role: str, what: str) -> None:
+    """Raise if an array has a gap, and name the column and its first row."""
+    if isinstance(values, Tensor):
+        return  # checked with those of every task
+    if values.dtype == object:
+        bad = np.array([v is None or v == "" or v != v for v in values.ravel()])
+        bad = bad.reshape(values.shape)
+    elif values.dtype.kind == "f":
+        bad = ~np.isfinite(values)
+    else:
+        return
+    if not bad.any():
+        return
+    row = np.argwhere(bad)[0]
+    if role == "targets":
+        where = f"column {samples.target!r}" if samples.target else "targets"
+        bad_here = bad
+    elif values.ndim == 2:
+        name = repr(samples.columns[row[1]]) if samples.columns else str(row[1])
+        where, bad_here = f"column {name} of the inputs", bad[:, row[1]]
+    else:
+        where, bad_here = "inputs", bad
+    raise UsageError(
+        f"{what}: {where} contain {int(bad_here.sum())} NaN, infinite or missing values, the "
+        f"first in row {row[0]}; remove or fill them"
+    )
+
+
+def _inputs(samples: Samples, tokens: bool) -> Tensor:
+    values = samples.inputs
+    if isinstance(values, Tensor):
+        return values
+    whole = values.dtype.kind in "iu" and tokens
+    return torch.tensor(values, dtype=torch.int64 if whole else torch.get_default_dtype())
+
+
+def _class_names(
+    found: Mapping[str, Samples], kind: str | None, notes: list[str]
+) -> dict[Any, int] | None:
+    """A number for each class, the same in all parts; None where targets are numbers already."""
+    arrays = [s.targets for s in found.values() if isinstance(s.targets, np.ndarray)]
+    if not arrays:
+        return None
+    named = any(a.dtype.kind not in "iuf" for a in arrays)
+    below = kind in ("classes", "binary") and any(a.dtype.kind in "iu" and a.min() < 0
+                                                  for a in arrays)  # fmt: skip
+    if not (named or below):
+        return None
+    names = sorted({_plain(v) for a in arrays for v in a.ravel()}, key=lambda v: (str(type(v)), v))
+    shown = ", ".join(f"{v} is {k}" for k, v in enumerate(names[:_SHOWN]))
+    more = f", … ({len(names)} in all)" if len(names) > _SHOWN else ""
+    notes.append(f"classes are numbered: {shown}{more}")
+    return {name: number for number, name in enumerate(names)}
+
+
+def _plain(value: Any) -> Any:
+    """A number or truth value as Python's own, anything else as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _targets(
+    values: Values, classes: Mapping[Any, int] | None, kind: str | None, what: str
+) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    floating = torch.get_default_dtype()
+    if classes is not None:
+        numbers = np.array([classes[_plain(v)] for v in values.ravel()]).reshape(values.shape)
+        if kind == "binary" and len(classes) > 2:
+            raise UsageError(f"{what} targets have {len(classes)} classes; this loss takes two")
+        return torch.tensor(numbers, dtype=floating if kind == "binary" else torch.int64)
+    if kind == "classes" and values.dtype.kind == "f" and not (values == np.floor(values)).all():
+        raise UsageError(f"{what} targets are no class numbers: they have fractions")
+    if kind == "classes" or (kind is None and values.dtype.kind in "iu"):
+        return torch.tensor(values.astype(np.int64))
+    return torch.tensor(values, dtype=floating)
+
+
+def _split(task: str, train: Pair, missing: Sequence[str], notes: list[str]) -> dict[str, Pair]:
+    """The missing parts taken from the training data, and what is left of that.
+
+    Systematic: the samples are shuffled, sorted by target, and every fifth is taken, so that
+    every part has its share of every class or range of values.
+    """
+    x, y = train
+    count = len(x)
+    if count < SHARE:
+        raise UsageError(
+            f"task {task!r}: train has {count} samples, too few to split {' and '.join(missing)} "
+            "off; give them yourself"
+        )
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    if y.dim() == 1 or y.shape[1:].numel() == 1:
+        order = order[np.argsort(y.reshape(count).numpy()[order], kind="stable")]
+    place = np.arange(count) % SHARE
+    found = {}
+    for k, part in enumerate(missing, start=1):
+        rows = torch.from_numpy(np.sort(order[place == SHARE - k]))
+        found[part] = x[rows], y[rows]
+        notes.append(
+            f"{part}: {len(rows):,} of the {count:,} training samples, drawn by a fixed rule, "
+            "because none was given"
+        )
+    rest = torch.from_numpy(np.sort(order[place < SHARE - len(missing)]))
+    return {"train": (x[rest], y[rest]), **found}
+
+
+__all__ = ["Pair", "Samples", "is_classes", "parts"]
