@@ -81,8 +81,10 @@ def test_what_is_left_unset_is_the_convention_s(convention: str, name: str) -> N
 @pytest.mark.parametrize("name", [*NAMES, *BEYOND])
 def test_signatures_of_the_options(name: str) -> None:
     given = inspect.signature(getattr(ours, name)).parameters
-    assert list(given)[-3:] == ["engine", "convention", "skip_nonfinite"]
-    assert [given[k].default for k in list(given)[-3:]] == ["auto", "torch", False]
+    own = ["engine", "skip_nonfinite", "state_dtype", "rounding", "seed", "convention"]
+    assert list(given)[-6:] == own
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'engin'"):
+        getattr(ours, name)(tensors(torch.float64), engin="auto")
     assert "Unset" not in str(inspect.signature(getattr(ours, name)))
 
 

@@ -23,6 +23,8 @@ from .rules.core import Rule, RuleError, cite, place
 
 Operand = str | float
 
+THETA, GRADIENT = "theta", "g"  # the arrays of every program, before those of its slots
+
 ROW, MODEL, TENSOR, CHANNEL, ELEMENT = range(5)
 
 REDUCTIONS = {"all_total": MODEL, "total": TENSOR, "channel_total": CHANNEL, "peak": TENSOR}
@@ -120,7 +122,7 @@ def trace(rule: Rule) -> Program:
             function outside `thalweg.ops`, returns the wrong number of slots. The message
             names the line and the fix.
     """
-    arrays = ("theta", "g", *rule.array_slots)
+    arrays = (THETA, GRADIENT, *rule.array_slots)
     scalars = (*rule.defaults, *(s for s in rule.slots if s in rule.scalars), "t")
     names = [*arrays, *scalars]
     if clash := [name for name in names if names.count(name) > 1]:
@@ -134,7 +136,7 @@ def trace(rule: Rule) -> Program:
     rest = [symbols[name] for name in (*rule.slots, "t")]
     try:
         result = rule(
-            symbols["theta"], symbols["g"], *rest, **{k: symbols[k] for k in rule.defaults}
+            symbols[THETA], symbols[GRADIENT], *rest, **{k: symbols[k] for k in rule.defaults}
         )
     except Exception as error:
         raise _explain(rule, error) from error
@@ -346,7 +348,7 @@ def _operand(value: Any) -> Operand:
 
 def _returned(rule: Rule, result: tuple[Any, ...]) -> dict[str, Any]:
     """Which value goes into which slot, once it is sure that the formula returned all of them."""
-    names = ("theta", *rule.slots)
+    names = (THETA, *rule.slots)
     code, line = rule.formula.__code__, f"return {', '.join(names)}"
     where = cite(code.co_filename, max(number for *_, number in code.co_lines() if number))
     if len(result) != len(names):
@@ -388,11 +390,13 @@ __all__ = [
     "CHANNEL",
     "CONDITIONS",
     "ELEMENT",
+    "GRADIENT",
     "MODEL",
     "REDUCTIONS",
     "ROW",
     "SIZES",
     "TENSOR",
+    "THETA",
     "Instruction",
     "Operand",
     "Program",

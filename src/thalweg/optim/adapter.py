@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from inspect import Parameter, Signature
+from itertools import chain
 from numbers import Real
 from re import findall, fullmatch
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -20,14 +22,13 @@ from ..errors import ThalwegError, UsageError
 from ..rules import maximize
 from ..rules.core import Rule
 from .finite import all_finite
+from .keeping import Keeping, unpacked
+from .own import DEFAULTS, Own, checked, spelled
 from .plan import ENGINES, Plan, trouble_with
 
 # Options that torch's classes take to choose an implementation; here the engine is chosen by
 # what the tensors are, so they are accepted and kept.
 SWITCHES = {"foreach": None, "capturable": False, "differentiable": False, "fused": None}
-
-# Options of the optimizer as a whole.
-_OF_ALL = {"engine": "auto", "skip_nonfinite": False}
 
 _LABELS = {"lr": "learning rate", "eps": "epsilon value"}  # torch's words
 
@@ -46,9 +47,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         skip_nonfinite: a step of which any gradient holds NaN or infinity is not taken: parameters,
             state and step counts stay as they are. A warning says so the 1st, 10th, 100th … time.
             Otherwise such a gradient does what it does in torch.
+        state_dtype, rounding, seed: how state and parameters are kept, as of `Keeping`.
 
     Raises:
         UsageError: an option is out of its range, or the engine cannot step a parameter.
+        TypeError: there is no such option.
 
     Attributes:
         state_keys: what torch calls a slot in its state, where it differs from the slot's name.
@@ -57,6 +60,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         counts_steps: whether the state holds the number of steps under "step".
         lazy: whether gradients must be sparse, and rows that they do not name stand still.
         densifies: whether a sparse gradient may stand for a dense one, as it may in torch.
+        own_options: those of the options as a whole that the constructor takes.
+        keeping: how state and parameters are kept.
         skipped: how many steps were not taken because of `skip_nonfinite`.
     """
 
@@ -66,22 +71,25 @@ class RuleOptimizer(torch.optim.Optimizer):
     counts_steps: ClassVar[bool] = True
     lazy: ClassVar[bool] = False
     densifies: ClassVar[bool] = False
+    own_options: ClassVar[Mapping[str, Any]] = DEFAULTS
+    keeping: Keeping = Keeping()
     skip_nonfinite: bool = False
     skipped: int = 0
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        defaults: dict[str, Any],
-        engine: str = "auto",
-        *,
-        skip_nonfinite: bool = False,
-    ) -> None:
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any], **own: Unpack[Own]) -> None:
+        options = checked(own, DEFAULTS, type(self).__name__)
+        engine = options["engine"]
         if engine not in ENGINES:
             raise UsageError(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
-        self.engine, self.skip_nonfinite = engine, skip_nonfinite
+        self.engine, self.skip_nonfinite = engine, options["skip_nonfinite"]
+        self.keeping = Keeping(**{f.name: options[f.name] for f in fields(Keeping)})
         self._plan: Plan | None = None
         super().__init__(params, defaults)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls) and (signature := spelled(cls, cls.own_options)):
+            cls.__signature__ = signature  # type: ignore[attr-defined]
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a parameter group's options mean."""
@@ -227,8 +235,37 @@ class RuleOptimizer(torch.optim.Optimizer):
                 group.setdefault(option, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {key: getattr(self, key) for key in ("engine", "skip_nonfinite", "skipped")}
-        return {**super().__getstate__(), **own}
+        own = ("engine", "keeping", "skip_nonfinite", "skipped")
+        return {**super().__getstate__(), **{key: getattr(self, key) for key in own}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as torch's class has it: what is kept in 8 bits as float32.
+
+        Loaded again, it becomes the same 8 bits.
+        """
+        saved = super().state_dict()
+        saved["state"] = {key: unpacked(state) for key, state in saved["state"].items()}
+        return saved
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state, saved by an optimizer of this package or by torch's.
+
+        Args:
+            state_dict: the state; arrays keep their precision where `state_dtype` is given, else
+                they are rounded to that of the parameter, as torch does it.
+        """
+        super().load_state_dict(state_dict)
+        if self.keeping.state_dtype is not None:
+            self._restore(state_dict)
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        """Take the arrays of the state once more, without the rounding."""
+        names = chain.from_iterable(group["params"] for group in saved["param_groups"])
+        own = chain.from_iterable(group["params"] for group in self.param_groups)
+        for name, p in zip(names, own, strict=True):
+            for key, x in saved["state"].get(name, {}).items():
+                if isinstance(x, Tensor) and x.shape == p.shape and key in self.state[p]:
+                    self.state[p][key] = x.detach().to(p.device, copy=True)
 
 
 def _number(value: Any) -> float:
@@ -250,7 +287,7 @@ def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
         **defaults: other defaults for them.
 
     Returns:
-        A class `(params, lr=…, …, *, maximize=False, engine="auto", skip_nonfinite=False)`, the
+        A class `(params, lr=…, …, *, maximize=False, …)` with the options of `RuleOptimizer`, the
         same one for the same arguments; the state keys are the slots' names, but for a slot called
         "step", which torch calls the number of steps: that is under "step_".
 
@@ -263,7 +300,7 @@ def from_rule(rule: Rule, **defaults: float) -> type[RuleOptimizer]:
             raise UsageError(
                 f"{rule.name} has no hyperparameter {key!r}; it has {', '.join(rule.defaults)}"
             )
-    for key in ("params", "maximize", *SWITCHES, *_OF_ALL):
+    for key in ("params", "maximize", *SWITCHES, *DEFAULTS):
         if key in rule.defaults:
             raise UsageError(f"{rule.name}: {key!r} cannot be a hyperparameter of an optimizer")
     return _class_of(rule, tuple(defaults.items()))
@@ -280,7 +317,7 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
             *(Parameter(k, positional, default=v) for k, v in options.items()),
             *(
                 Parameter(k, Parameter.KEYWORD_ONLY, default=v)
-                for k, v in {**switches, **_OF_ALL}.items()
+                for k, v in {**switches, **DEFAULTS}.items()
             ),
         ]
     )
@@ -297,7 +334,7 @@ def _class_of(rule: Rule, changed: tuple[tuple[str, float], ...]) -> type[RuleOp
                 raise UsageError(f"{rule.name}{signature}: {error}") from None
             bound.apply_defaults()
             defaults = dict(bound.arguments)
-            own = {key: defaults.pop(key) for key in _OF_ALL}
+            own = {key: defaults.pop(key) for key in DEFAULTS}
             super().__init__(defaults.pop("params"), defaults, **own)
 
         def rule(self, group: Mapping[str, Any]) -> Rule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import attrgetter, is_
 from typing import Any, NamedTuple, Protocol
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor
 
 from ..engines import eager
+from ..engines.formats import FORMATS, INT8, spread
 from ..rules.core import Rule
-from ..tape import trace
+from ..tape import GRADIENT, THETA, trace
+from .keeping import COMPENSATION, SCALE, Keeping, decode, keep, store
 from .layouts import order, real
 
 Hyper = Mapping[str, float]
@@ -36,6 +39,22 @@ class Item(NamedTuple):
     keys: Mapping[str, str]  # slot -> its key in the state
     taken: int  # steps so far
     counts: bool  # whether the state holds this number under "step"
+    formats: Mapping[str, str]  # of the parameter, its gradient and every array of its state
+
+    @property
+    def plain(self) -> bool:
+        """Whether a number in memory is what is computed with, but for its precision."""
+        return all(
+            name == FORMATS[name].parts[0] and name != INT8 for name in self.formats.values()
+        )
+
+    def parts(self, array: str) -> list[Tensor]:
+        """The tensors in which an array of the parameter or its state lies."""
+        first = self.parameter if array == THETA else self.state[self.keys[array]]
+        form = FORMATS[self.formats[array]]
+        if form.compensated:
+            return [first, self.state[COMPENSATION]]
+        return [first, self.state[self.keys[array] + SCALE]] if form.blockwise else [first]
 
 
 class Batch(Protocol):
@@ -62,13 +81,19 @@ class Compiled:
         rule: the rule of all of them.
         items: the parameters, all of one dtype.
         hypers: the hyperparameters of every parameter group.
+        keeping: how the optimizer rounds.
     """
 
-    def __init__(self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper]) -> None:
+    def __init__(
+        self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper], keeping: Keeping
+    ) -> None:
         from ..engines import numba as engine
 
         program = trace(rule)
         keys, updated = items[0].keys, [slot for slot, _ in program.updates]
+        formats = [items[0].formats[array] for array in program.arrays]
+        kept = spread(formats, len(program.arrays))
+        column = engine.columns(program, kept)[0]
         self.parameters = [item.parameter for item in items]
         self.addresses = list(map(_pointer, self.parameters))
         self.sizes = [p.nbytes for p in self.parameters]
@@ -89,17 +114,18 @@ class Compiled:
         self.row_of_item = np.array([rows[sort] for sort in sorts])
 
         shapes = [real(p.detach()).shape for p in self.parameters]
-        dtype = str(self.parameters[0].dtype.to_real()).removeprefix("torch.")
-        self.launch = engine.Launch(program, dtype, shapes, self.row_of_item)
+        self.launch = engine.Launch(program, formats, shapes, self.row_of_item, seed=keeping.seed)
         self.width = len(program.scalars) - 1 - len(updated)  # of the hyperparameters
         self.launch.scalars[:, self.width :] = [sort[1:] for sort in rows]
         for group in {sort[0] for sort in rows}:
             self.follow(group, hypers[group])
 
-        arrays = [[i.state[keys[s]] for s in rule.array_slots] for i in items]
-        self.launch.pointers[:, 0] = self.addresses
-        self.launch.pointers[:, 2:] = [list(map(_pointer, row)) for row in arrays]
-        self.kept = [t.detach() for t in chain(self.parameters, *arrays)]
+        self.given = self.launch.pointers[:, column[GRADIENT]]
+        parts = {a: [i.parts(a) for i in items] for a in program.arrays if a != GRADIENT}
+        for array, own in parts.items():
+            for k, tensors in enumerate(zip(*own, strict=True), start=column[array]):
+                self.launch.pointers[:, k] = list(map(_pointer, tensors))
+        self.kept = [t.detach() for own in parts.values() for t in chain.from_iterable(own)]
         self.first = [x for x in items[0].state.values() if isinstance(x, Tensor)]
         self.first_at = list(map(_pointer, self.first))
         self.entries = [item.state.values() for item in items]
@@ -133,7 +159,7 @@ class Compiled:
             pointers = list(map(_pointer, gradients))
         if list(map(_nbytes, gradients)) != self.sizes:
             return None
-        self.launch.pointers[:, 1] = pointers
+        self.given[:] = pointers
         return gradients
 
     def _lie_alike(self, gradients: list[Tensor]) -> bool:
@@ -176,10 +202,12 @@ class Compiled:
 class Eager:
     """Stepped one by one with the arithmetic of torch itself, on any device and dtype."""
 
-    def __init__(self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper]) -> None:
+    def __init__(
+        self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper], keeping: Keeping
+    ) -> None:
         # A formula that no engine would take is refused here as well.
         self.measures = bool(trace(rule).middle)
-        self.rule, self.items = rule, items
+        self.rule, self.items, self.keeping = rule, items, keeping
         self.needed = {*items[0].keys.values(), *["step"] * items[0].counts}
         self.taken = [item.taken for item in items]
         self.hypers = dict(enumerate(hypers))
@@ -208,8 +236,8 @@ class Eager:
 
     def _run(self, gradients: list[Tensor]) -> None:
         self._count()
-        for item, g, t in zip(self.items, gradients, self.taken, strict=True):
-            self._step(item, g, t)
+        for k, (item, g) in enumerate(zip(self.items, gradients, strict=True)):
+            self._step(item, g, k)
 
     def _count(self) -> None:
         for k, item in enumerate(self.items):
@@ -219,13 +247,11 @@ class Eager:
             else:
                 self.taken[k] += 1
 
-    def _step(self, item: Item, g: Tensor, t: int) -> None:
+    def _step(self, item: Item, g: Tensor, k: int) -> None:
         if self.measures and not item.parameter.numel():
             return  # there is nothing to measure
-        theta, slots = self._next(item, g, t)
-        store(item.parameter, theta)
-        for slot, value in slots.items():
-            store(item.state[item.keys[slot]], value)
+        theta, slots = self._next(item, g, self.taken[k])
+        self._keep(item, {THETA: theta, **slots}, k)
 
     def _next(self, item: Item, g: Tensor, t: int) -> tuple[Tensor, dict[str, Any]]:
         """What a parameter and its state become; nothing is changed."""
@@ -235,20 +261,25 @@ class Eager:
     def _read(self, item: Item, g: Tensor) -> tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]:
         """What the formula takes: the parameter, its gradient, its slots, its hyperparameters."""
         hyper = {name: self.hypers[item.group][name] for name in self.rule.defaults}
-        tensors = {slot: real(item.state[key]) for slot, key in item.keys.items()}
-        numbers = [s for s in self.rule.scalars if not tensors[s].requires_grad]
-        slots = {s: float(x) if s in numbers else _wide(x) for s, x in tensors.items()}
-        return _wide(real(item.parameter)), _wide(real(g)), slots, hyper
+        slots: dict[str, Any] = {}
+        for slot, key in item.keys.items():
+            x = item.state[key]
+            if slot not in self.rule.scalars:
+                slots[slot] = _value(item, slot)
+            else:
+                slots[slot] = x if x.requires_grad else float(x)
+        return _value(item, THETA), _wide(real(g)), slots, hyper
 
-
-def store(x: Tensor, value: Any) -> None:
-    """Write what a step made of a tensor, or of its real and imaginary parts."""
-    if not isinstance(value, Tensor):
-        value = torch.tensor(value, dtype=torch.float64)
-    if x.is_conj():
-        x.copy_(torch.view_as_complex(value.contiguous()))
-    else:
-        real(x).copy_(value)
+    def _keep(self, item: Item, values: Mapping[str, Any], k: int) -> None:
+        """Write what a step has made of the k-th parameter and its state."""
+        arrays = trace(self.rule).arrays
+        for name, value in values.items():
+            if name in item.formats:
+                number = arrays.index(name)
+                bits = partial(self.keeping.noise, item.parameter, self.taken[k], k, number)
+                keep(item.parts(name), item.formats[name], value, bits)
+            else:
+                store(item.state[item.keys[name]], value)
 
 
 def _share(items: Sequence[Item], key: str) -> Any:
@@ -272,6 +303,14 @@ def _turned(x: Tensor, indices: tuple[int, ...] | None) -> Tensor:
 
 def _plain(x: Tensor) -> Tensor:
     return x.detach().resolve_neg().resolve_conj()
+
+
+def _value(item: Item, array: str) -> Tensor:
+    """An array of a parameter or its state, as it is computed with."""
+    first, *rest = item.parts(array)
+    if item.formats[array] == INT8:
+        return decode(first, *rest)
+    return _wide(real(first)) + _wide(rest[0]) if rest else _wide(real(first))
 
 
 def _wide(x: Tensor) -> Tensor:

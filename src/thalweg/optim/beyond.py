@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from .. import rules
 from ..rules.core import Rule
 from .classes import MOMENTS
 from .named import Named, Number, Pair, Unset, arguments, unset
+from .own import NamedOwn
 
 _LION, _LARS, _LAMB, _ADAMP = map(unset, (rules.lion, rules.lars, rules.lamb, rules.adamp))
 _NO_DECAY = Unset(0.0)  # optax has some
@@ -24,7 +25,7 @@ class Lion(Named):
         weight_decay: decoupled, as in the paper.
         maximize: step uphill.
         foreach, capturable, differentiable: as of torch's classes.
-        engine, convention, skip_nonfinite: as of `Named`.
+        own: `engine` and the other options of `Named`.
     """
 
     state_keys = {"m": "exp_avg"}
@@ -40,13 +41,11 @@ class Lion(Named):
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
-        own = arguments(locals())
-        own["options"]["decoupled_weight_decay"] = True
-        super().__init__(**own)
+        whole = arguments(locals())
+        whole["options"]["decoupled_weight_decay"] = True
+        super().__init__(**whole)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("lion", group)
@@ -65,7 +64,7 @@ class LARS(Named):
         eps: added to the length of the gradient.
         maximize: step uphill.
         foreach, capturable, differentiable: as of torch's classes.
-        engine, convention, skip_nonfinite: as of `Named`.
+        own: `engine` and the other options of `Named`.
     """
 
     state_keys = {"v": "momentum_buffer"}
@@ -84,9 +83,7 @@ class LARS(Named):
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -105,7 +102,7 @@ class LAMB(Named):
         weight_decay: added to Adam's direction before its length is measured.
         maximize: step uphill.
         foreach, capturable, differentiable: as of torch's classes.
-        engine, convention, skip_nonfinite: as of `Named`.
+        own: `engine` and the other options of `Named`.
     """
 
     state_keys = MOMENTS
@@ -122,9 +119,7 @@ class LAMB(Named):
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -148,7 +143,7 @@ class AdamP(Named):
         wd_ratio: the part of the weight decay that remains where a step was projected.
         maximize: step uphill.
         foreach, capturable, differentiable: as of torch's classes.
-        engine, convention, skip_nonfinite: as of `Named`.
+        own: `engine` and the other options of `Named`.
     """
 
     state_keys = MOMENTS
@@ -167,9 +162,7 @@ class AdamP(Named):
         foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 

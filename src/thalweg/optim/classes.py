@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Unpack
 
 from .. import rules
 from ..errors import UsageError
 from ..rules.core import Rule
 from .named import Named, Number, Pair, arguments, given, unset
+from .own import NamedOwn
 from .plan import begin
 
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
@@ -30,7 +31,7 @@ class SGD(Named):
     Sparse gradients are taken without weight decay, as in torch; the momentum is kept dense.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "momentum_buffer"}
@@ -51,9 +52,7 @@ class SGD(Named):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -74,7 +73,7 @@ class ASGD(Named):
     """Averaged stochastic gradient descent: torch.optim.ASGD.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"average": "ax"}
@@ -92,10 +91,7 @@ class ASGD(Named):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
-        *,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -107,7 +103,7 @@ class Rprop(Named):
     """Resilient backpropagation: torch.optim.Rprop.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"previous": "prev", "size": "step_size", "step": "update"}
@@ -125,9 +121,7 @@ class Rprop(Named):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -145,7 +139,7 @@ class Adagrad(Named):
     """AdaGrad: torch.optim.Adagrad.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"s": "sum"}
@@ -163,9 +157,7 @@ class Adagrad(Named):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
         for index, group in enumerate(self.param_groups):  # torch begins this state at once
@@ -186,7 +178,7 @@ class Adadelta(Named):
     """AdaDelta: torch.optim.Adadelta.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "square_avg", "d": "acc_delta"}
@@ -203,9 +195,7 @@ class Adadelta(Named):
         capturable: bool = False,
         maximize: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -222,7 +212,7 @@ class RMSprop(Named):
     """RMSProp, plain, centered, with momentum, or both: torch.optim.RMSprop.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"v": "square_avg", "mean": "grad_avg", "b": "momentum_buffer"}
@@ -240,10 +230,7 @@ class RMSprop(Named):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
-        *,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -257,7 +244,7 @@ class Adam(Named):
     """Adam, or AMSGrad: torch.optim.Adam.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = MOMENTS
@@ -277,9 +264,7 @@ class Adam(Named):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -294,7 +279,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay: torch.optim.AdamW.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     def __init__(
@@ -311,9 +296,7 @@ class AdamW(Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**given(locals()), decoupled_weight_decay=True)
 
@@ -327,7 +310,7 @@ class Adamax(Named):
     """Adam with the infinity norm: torch.optim.Adamax.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = {"m": "exp_avg", "u": "exp_inf"}
@@ -344,9 +327,7 @@ class Adamax(Named):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -358,7 +339,7 @@ class NAdam(Named):
     """Adam with Nesterov momentum: torch.optim.NAdam.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = MOMENTS
@@ -377,9 +358,7 @@ class NAdam(Named):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 
@@ -391,7 +370,7 @@ class RAdam(Named):
     """Rectified Adam: torch.optim.RAdam.
 
     Args:
-        engine, convention, skip_nonfinite: as of `Named`; all else is torch's.
+        own: `engine` and the other options of `Named`; all else is torch's.
     """
 
     state_keys = MOMENTS
@@ -409,9 +388,7 @@ class RAdam(Named):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        engine: str = "auto",
-        convention: str = "torch",
-        skip_nonfinite: bool = False,
+        **own: Unpack[NamedOwn],
     ) -> None:
         super().__init__(**arguments(locals()))
 

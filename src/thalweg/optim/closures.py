@@ -53,7 +53,9 @@ class LookaheadNesterov(RuleOptimizer):
         maximize: bool = False,
         engine: str = "auto",
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "maximize": maximize}, engine)
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "maximize": maximize}, engine=engine
+        )
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
         return _UPHILL if group["maximize"] else _BALL

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .batches import Eager, Item, store
+from ..tape import THETA
+from .batches import Eager, Item
 
 
 class Graph(Eager):
@@ -22,13 +23,11 @@ class Graph(Eager):
         with torch.enable_grad():
             self._run(gradients)
 
-    def _step(self, item: Item, g: Tensor, t: int) -> None:
+    def _step(self, item: Item, g: Tensor, k: int) -> None:
         state = {k: x.clone() if isinstance(x, Tensor) else x for k, x in item.state.items()}
         read = item._replace(parameter=item.parameter.clone(), state=state)
-        theta, slots = self._next(read, g, t)
-        store(item.parameter, theta)
-        for slot, value in slots.items():
-            store(item.state[item.keys[slot]], value)
+        theta, slots = self._next(read, g, self.taken[k])
+        self._keep(item, {THETA: theta, **slots}, k)
 
 
 def in_graph(parameter: Tensor) -> bool:

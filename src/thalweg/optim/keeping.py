@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..engines.formats import (
     STOCHASTIC,
 )
 from ..errors import UsageError
-from .layouts import order, real
+from .layouts import real, turned
 
 SCALE = "_scale"  # appended to a state's key: the scales of its blocks
 COMPENSATION = "compensation"  # the state's key of what a parameter's rounding has lost
@@ -66,13 +66,13 @@ class Keeping:
 
     def parameter(self, p: Tensor) -> str:
         """The format of a parameter."""
-        return _ROUNDINGS[self.rounding] if p.dtype == torch.bfloat16 else _name(p)
+        return _ROUNDINGS[self.rounding] if p.dtype == torch.bfloat16 else named(p)
 
     def slot(self, p: Tensor, kept: Any = None) -> str:
         """The format of an array of a parameter's state, of which there may be one already."""
         if self.state_dtype is not None and not p.is_complex():
             return _STATES[str(self.state_dtype).removeprefix("torch.")]
-        return _name(kept if isinstance(kept, Tensor) else p)
+        return named(kept if isinstance(kept, Tensor) else p)
 
     def begin(self, p: Tensor, state: dict[str, Any], key: str, value: Any) -> str:
         """Have the state hold an array, in the format that is wanted of it.
@@ -87,6 +87,8 @@ class Keeping:
             The format.
         """
         form = self.slot(p, value)
+        if isinstance(value, Tensor) and value.layout == torch.sparse_coo:
+            value = value.to_dense()  # a momentum that torch has begun sparse
         if not isinstance(value, Tensor):
             number = complex(value, value) if p.is_complex() else value  # two reals alike
             dtype = p.dtype if p.is_complex() else getattr(torch, _plain(form))
@@ -119,12 +121,50 @@ class Keeping:
         return _mix(torch.arange(x.numel(), device=x.device), key)
 
 
-def read(state: Mapping[str, Any], key: str, form: str) -> Tensor:
-    """An array of a state, in the precision that it is computed with."""
-    x = state[key]
-    if form == INT8:
-        return decode(x, state[key + SCALE])
-    return real(x)
+def keep(parts: Sequence[Tensor], form: str, value: Any, bits: Callable[[], Tensor]) -> None:
+    """Write what a step has made of an array.
+
+    Args:
+        parts: the tensors in which it lies.
+        form: its format.
+        value: a tensor of its shape, or a number.
+        bits: makes random bits for all its elements in their order in memory.
+    """
+    if not FORMATS[form].stochastic and not FORMATS[form].compensated:
+        store(parts[0], value)
+        return
+    wide = torch.empty_like(parts[0], dtype=torch.float32)
+    store(wide, value)
+    if form == STOCHASTIC:
+        drawn = torch.empty_like(wide, dtype=torch.int64)
+        turned(drawn).copy_(bits().view(turned(drawn).shape))
+        parts[0].copy_(rounded(wide, drawn))
+    elif form == COMPENSATED:
+        parts[0].copy_(wide)
+        parts[1].copy_(wide - parts[0])
+    else:
+        for part, new in zip(parts, encode(wide, bits()), strict=True):
+            part.copy_(new)
+
+
+def store(x: Tensor, value: Any) -> None:
+    """Write what a step made of a tensor, or of its real and imaginary parts."""
+    if not isinstance(value, Tensor):
+        value = torch.tensor(value, dtype=torch.float64)
+    if x.is_conj():
+        x.copy_(torch.view_as_complex(value.contiguous()))
+    else:
+        real(x).copy_(value)
+
+
+def unpacked(state: dict[str, Any]) -> dict[str, Any]:
+    """A state without codes: what they stand for in their place."""
+    scales = [key for key in state if key.endswith(SCALE)]
+    coded = [key.removesuffix(SCALE) for key in scales]
+    whole = {key: decode(state[key], state[key + SCALE]) for key in coded}
+    return (
+        {key: x for key, x in {**state, **whole}.items() if key not in scales} if whole else state
+    )
 
 
 def rounded(value: Tensor, bits: Tensor) -> Tensor:
@@ -132,10 +172,10 @@ def rounded(value: Tensor, bits: Tensor) -> Tensor:
 
     Args:
         value: float32 of any shape.
-        bits: int64 of as many elements.
+        bits: int64 of that shape.
     """
-    word = value.contiguous().view(torch.int32).long()
-    carried = (word + (bits.view_as(word) & 0xFFFF)) >> 16
+    word = value.view(torch.int32).long()
+    carried = (word + (bits & 0xFFFF)) >> 16
     up = carried.to(torch.int16).view(torch.bfloat16)
     return torch.where(value.isfinite(), up, value.bfloat16())
 
@@ -151,10 +191,10 @@ def encode(value: Tensor, bits: Tensor | float) -> tuple[Tensor, Tensor]:
     Returns:
         int8 that lies in memory as the value does, and float32 of ceil(elements / 256).
     """
-    turned = _turned(value)
+    given = turned(value)
     count, blocks = value.numel(), -(-value.numel() // BLOCK)
     x = torch.zeros(blocks * BLOCK, device=value.device)
-    x[:count] = turned.reshape(-1)
+    x[:count] = given.reshape(-1)
     x = x.view(blocks, BLOCK)
     draw: Any = bits
     if isinstance(bits, Tensor):
@@ -172,19 +212,19 @@ def encode(value: Tensor, bits: Tensor | float) -> tuple[Tensor, Tensor]:
     code = code + (size - below > (above - below) * draw).int()
     code = torch.where((x < 0) & signed, -code, code)
     kept = torch.empty_like(value, dtype=torch.int8)
-    _turned(kept).copy_(code.to(torch.int8).view(-1)[:count].view(turned.shape))
+    turned(kept).copy_(code.to(torch.int8).view(-1)[:count].view(given.shape))
     return kept, torch.where(signed, -top, top).view(-1)
 
 
 def decode(codes: Tensor, scales: Tensor) -> Tensor:
     """What codes stand for, in float32."""
-    turned = _turned(codes)
-    scale = scales.repeat_interleave(BLOCK)[: codes.numel()].view(turned.shape)
-    code = turned.int()
+    given = turned(codes)
+    scale = scales.repeat_interleave(BLOCK)[: codes.numel()].view(given.shape)
+    code = given.int()
     signed = ~(scale >= 0)
     size = torch.where(signed, _level(code, SIGNED), _level(code & 255, POSITIVE)) * scale.abs()
     value = torch.empty_like(codes, dtype=torch.float32)
-    _turned(value).copy_(torch.where(signed & (code <= 0), -size, size))
+    turned(value).copy_(torch.where(signed & (code <= 0), -size, size))
     return value
 
 
@@ -208,16 +248,11 @@ def _mix(x: Tensor, y: int) -> Tensor:
     return bits
 
 
-def _turned(x: Tensor) -> Tensor:
-    """A view whose order is that in memory."""
-    indices = order(x)
-    return x if indices is None else x.permute(indices)
-
-
 def _plain(form: str) -> str:
     """The dtype in which a state of this format begins, or is kept in one array."""
     return FLOAT32 if form == INT8 else FORMATS[form].parts[0]
 
 
-def _name(x: Tensor) -> str:
+def named(x: Tensor) -> str:
+    """The name of a tensor's dtype, or of that of its real and imaginary parts."""
     return str(x.dtype.to_real()).removeprefix("torch.")

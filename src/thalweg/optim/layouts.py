@@ -20,6 +20,12 @@ def order(x: Tensor) -> tuple[int, ...] | None:
     return indices if x.permute(indices).is_contiguous() else None
 
 
+def turned(x: Tensor) -> Tensor:
+    """A view of the tensor whose indices run in the order of memory, where there is one."""
+    indices = order(x)
+    return x if indices is None else x.permute(indices)
+
+
 def real(x: Tensor) -> Tensor:
     """A complex number is stepped as two real ones."""
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..rules.core import Rule
 from ..rules.names import TORCH
 from .adapter import RuleOptimizer
+from .own import NAMED_DEFAULTS, NamedOwn, checked
 
 Number = float | Tensor
 Pair = tuple[Number, Number]
@@ -46,29 +47,27 @@ class Named(RuleOptimizer):
     Args:
         params: parameters, named parameters, or dicts of a group each, as torch takes them.
         options: the options of groups that do not give their own.
-        engine: as of `RuleOptimizer`.
         convention: "torch", "keras", "optax", "paper" or "authors": whose form of the rule.
-        skip_nonfinite: as of `RuleOptimizer`.
+        engine, skip_nonfinite, state_dtype, rounding, seed: as of `RuleOptimizer`.
 
     Raises:
         UsageError: the convention has no such rule, an option is out of its range or has no
             meaning under the convention, or the engine cannot step a parameter.
     """
 
+    own_options = NAMED_DEFAULTS
+
     def __init__(
-        self,
-        params: Iterable[Any],
-        options: Mapping[str, Any],
-        engine: str,
-        convention: str,
-        skip_nonfinite: bool,
+        self, params: Iterable[Any], options: Mapping[str, Any], **own: Unpack[NamedOwn]
     ) -> None:
+        given = checked(own, NAMED_DEFAULTS, type(self).__name__)
+        convention = given.pop("convention")
         self._unset = {k: _plain(v) for k, v in options.items() if _is_unset(v)}
         defaults = {**options, **self._unset}
         if convention != TORCH:
             defaults["convention"] = convention
             defaults.update(self._defaults_of(defaults))
-        super().__init__(params, defaults, engine, skip_nonfinite=skip_nonfinite)
+        super().__init__(params, defaults, **given)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options mean, before ascent and weight decay."""
@@ -164,14 +163,14 @@ class Named(RuleOptimizer):
 
 def arguments(local: Mapping[str, Any]) -> dict[str, Any]:
     """What `Named` takes, from the `locals()` of a constructor."""
-    own = ("params", "engine", "convention", "skip_nonfinite")
-    rest = given(local)
-    return {**{k: rest.pop(k) for k in own}, "options": rest}
+    own, options = local["own"], given({**local, "own": {}})
+    return {"params": options.pop("params"), "options": options, **own}
 
 
 def given(local: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments among the `locals()` of a constructor."""
-    return {k: v for k, v in local.items() if k not in ("self", "__class__")}
+    named = {k: v for k, v in local.items() if k not in ("self", "__class__", "own")}
+    return {**named, **local["own"]}
 
 
 def _is_unset(value: Any) -> bool:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..engines.formats import COMPENSATED, FORMATS
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
-from ..tape import trace
+from ..tape import GRADIENT, THETA, trace
 from .batches import Batch, Compiled, Eager, Item, gradient_of
 from .graph import Graph, in_graph
+from .keeping import COMPENSATION, named
 from .layouts import order
 from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .shards import Shards, local
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "numba", "eager")
 
-_COMPILED = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+_COMPILED = (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
 _SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
 
 
@@ -74,6 +78,8 @@ class Plan:
                 else:
                     way = _special(optimizer, parameter, group)
                     item = begin(optimizer, parameter, index, group.rule, group.hyper)
+                    if way in (Rows, Graph) and not item.plain:
+                        raise UsageError(_NOT_PLAIN)
                     # What is measured of a tensor is measured of the whole DTensor, and what
                     # gradients flow through is the DTensor itself.
                     if way is None and not trace(group.rule).middle:
@@ -82,9 +88,10 @@ class Plan:
         self.batches: list[Batch] = []
         for (rule, _, way), items in gathered(found, optimizer.engine).items():
             if way is not None:
-                self.batches.append(way(rule, items, [group.hyper for group in self.groups]))
+                hypers = [group.hyper for group in self.groups]
+                self.batches.append(way(rule, items, hypers, optimizer.keeping))
             else:
-                self.batches += self._batches(rule, items, optimizer.engine)
+                self.batches += self._batches(rule, items, optimizer)
         self.shards.settle()
         self.state, self.states = optimizer.state, list(optimizer.state.values())
 
@@ -125,25 +132,31 @@ class Plan:
                     batch.follow(index, known.hyper)
         return True
 
-    def _batches(self, rule: Rule, items: Sequence[Item], engine: str) -> list[Batch]:
+    def _batches(self, rule: Rule, items: Sequence[Item], optimizer: RuleOptimizer) -> list[Batch]:
         """The items of one rule and dtype, those first that the compiled engine takes."""
-        hypers = [group.hyper for group in self.groups]
+        hypers, engine = [group.hyper for group in self.groups], optimizer.engine
+        keeping = optimizer.keeping
         fast, slow = _divide(rule, items, engine)
         if fast:
             try:
-                if slow and measures_all(rule):
-                    return [Together(rule, items, hypers)]
-                compiled: list[Batch] = [
-                    Compiled(rule, alike, hypers) for alike in _alike(rule, fast)
-                ]
-                return [*compiled, Eager(rule, slow, hypers)] if slow else compiled
+                sorts = _alike(rule, fast)
+                if measures_all(rule) and (slow or len(sorts) > 1):
+                    return [Together(rule, items, hypers, keeping)]
+                compiled: list[Batch] = [Compiled(rule, s, hypers, keeping) for s in sorts]
+                return [*compiled, Eager(rule, slow, hypers, keeping)] if slow else compiled
             except RuleError:
                 raise
             except Exception as error:
                 if engine == "numba":
                     raise
                 _warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
-        return [(Together if measures_all(rule) else Eager)(rule, items, hypers)]
+        return [(Together if measures_all(rule) else Eager)(rule, items, hypers, keeping)]
+
+
+_NOT_PLAIN = (
+    "state_dtype and rounding are for dense gradients that nothing is differentiated through: "
+    "leave them out"
+)
 
 
 def begin(
@@ -151,9 +164,12 @@ def begin(
 ) -> Item:
     """A parameter with its state, which starts here unless it was loaded or kept."""
     keys = {slot: optimizer.state_keys.get(slot, slot) for slot in rule.slots}
-    counts = optimizer.counts_steps
-    if not keys and not counts:
-        return Item(parameter, group, {}, keys, 0, False)
+    counts, keeping = optimizer.counts_steps, optimizer.keeping
+    if keeping.state_dtype == "int8" and local(parameter) is not parameter:
+        raise UsageError('state_dtype="int8" cannot keep the state of a DTensor: take "bfloat16"')
+    formats = {THETA: keeping.parameter(parameter), GRADIENT: named(parameter)}
+    if not keys and not counts and formats[THETA] != COMPENSATED:
+        return Item(parameter, group, {}, keys, 0, False, formats)
     state = optimizer.state.setdefault(parameter, {})
     # Where torch keeps no count, that there is a state says that a step was taken.
     taken = int(all(state.get(key) is not None for key in keys.values()))
@@ -166,13 +182,11 @@ def begin(
             value = rule.initial(slot, hyper)
         if slot in rule.scalars:
             state[key] = _number(value)
-        elif not isinstance(value, Tensor):
-            if parameter.is_complex():
-                value = complex(value, value)  # two real numbers that begin alike
-            state[key] = torch.full_like(parameter, value, memory_format=torch.preserve_format)
-        elif value.layout == torch.sparse_coo:  # a momentum that torch has begun sparse
-            state[key] = value.to_dense()
-    return Item(parameter, group, state, keys, taken, counts)
+        else:
+            formats[slot] = keeping.begin(parameter, state, key, value)
+    if formats[THETA] == COMPENSATED:
+        keeping.begin_compensation(parameter, state)
+    return Item(parameter, group, state, keys, taken, counts, formats)
 
 
 def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[Eager] | None:
@@ -232,15 +246,15 @@ def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item],
 
 
 def _alike(rule: Rule, items: list[Item]) -> list[list[Item]]:
-    """Those together whose numbers in the state have one precision, which each keeps.
+    """Those together that are kept alike, the numbers in the state as well as its arrays.
 
     Loading a state rounds to the parameter's precision what torch begins in its default one.
     """
-    if not rule.scalars or measures_all(rule):
-        return [items]
-    found: dict[tuple[torch.dtype, ...], list[Item]] = defaultdict(list)
+    found: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
     for item in items:
-        found[tuple(item.state[item.keys[s]].dtype for s in rule.scalars)].append(item)
+        numbers = () if measures_all(rule) else rule.scalars
+        precisions = (item.state[item.keys[s]].dtype for s in numbers)
+        found[(*item.formats.values(), *precisions)].append(item)
     return list(found.values())
 
 
@@ -250,11 +264,15 @@ def _trouble_around(item: Item, rule: Rule) -> str:
     indices = () if p.is_contiguous() else order(p) or ()
     if indices and trace(rule).sums("channel_total"):
         return "its channels do not lie one behind the other"
-    kind = (p.shape, p.dtype, p.device)
-    arrays = [(item.keys[slot], item.state[item.keys[slot]]) for slot in rule.array_slots]
-    for name, x in (("gradient", p.grad), *arrays):
-        if type(x) is not Tensor or (x.shape, x.dtype, x.device) != kind:
-            return f"its {name} differs from it in kind, shape, dtype or device"
+    g, arrays = p.grad, [(item.keys[s], item.parts(s)[0]) for s in rule.array_slots]
+    arrays += [(COMPENSATION, x) for x in item.parts(THETA)[1:]]
+    if type(g) is not Tensor or (g.shape, g.dtype, g.device) != (p.shape, p.dtype, p.device):
+        return "its gradient differs from it in kind, shape, dtype or device"
+    for name, x in arrays:
+        if type(x) is not Tensor or (x.shape, x.device) != (p.shape, p.device):
+            return f"its {name} differs from it in kind, shape or device"
+        if x.is_complex() is not p.is_complex() or named(x) not in FORMATS:
+            return f"its {name} has dtype {x.dtype}"
     for name, x in arrays:
         if not (x.permute(indices) if indices else x).is_contiguous():
             return f"its {name} lies in memory in another order than it"

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..rules.core import Rule
 from ..tape import trace
-from .batches import Eager, Item, store
+from .batches import Eager, Item
+from .keeping import store
 from .layouts import real
 
 
@@ -25,16 +26,16 @@ class Rows(Eager):
             return None
         return gradients
 
-    def _step(self, item: Item, g: Tensor, t: int) -> None:
+    def _step(self, item: Item, g: Tensor, k: int) -> None:
         if not g.sparse_dim():  # a gradient that names no rows, but stands for the whole
-            super()._step(item, g.to_dense(), t)
+            super()._step(item, g.to_dense(), k)
             return
         g = g.coalesce()  # a row that is named twice has one gradient, their sum
         rows = tuple(g.indices())
         arrays = {item.keys[slot] for slot in self.rule.array_slots}
         state = {k: x[rows] if k in arrays else x for k, x in item.state.items()}
         gathered = item._replace(parameter=item.parameter[rows], state=state)
-        theta, slots = self._next(gathered, g.values(), t)
+        theta, slots = self._next(gathered, g.values(), self.taken[k])
         real(item.parameter)[rows] = theta.to(item.parameter.dtype.to_real())
         for slot, value in slots.items():
             x = item.state[item.keys[slot]]

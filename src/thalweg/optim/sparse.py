@@ -41,7 +41,7 @@ class SparseAdam(RuleOptimizer):
         engine: str = "auto",
     ) -> None:
         options = {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize}
-        super().__init__(params, options, engine)
+        super().__init__(params, options, engine=engine)
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
         return _CLIMBING if group["maximize"] else _ADAM

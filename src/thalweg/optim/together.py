@@ -10,8 +10,8 @@ from torch import Tensor
 from ..engines.eager import Bundle
 from ..errors import UsageError
 from ..rules.core import Rule
-from ..tape import trace
-from .batches import Eager, Item, store
+from ..tape import THETA, trace
+from .batches import Eager, Item
 
 
 class Together(Eager):
@@ -20,11 +20,13 @@ class Together(Eager):
     def _run(self, gradients: list[Tensor]) -> None:
         self._count()
         # What is empty adds nothing to any measure, and has none of its own.
-        each = zip(self.items, gradients, self.taken, strict=True)
-        members = [(item, t, *self._read(item, g)) for item, g, t in each if item.parameter.numel()]
+        each = enumerate(zip(self.items, gradients, self.taken, strict=True))
+        members = [
+            (k, t, *self._read(item, g)) for k, (item, g, t) in each if item.parameter.numel()
+        ]
         if not members:
             return
-        items, taken, thetas, gs, slots, hypers = map(list, zip(*members, strict=True))
+        numbers, taken, thetas, gs, slots, hypers = map(list, zip(*members, strict=True))
         fresh, *values = self.rule(
             Bundle(thetas),
             Bundle(gs),
@@ -32,10 +34,10 @@ class Together(Eager):
             Bundle(taken),
             **{name: Bundle([own[name] for own in hypers]) for name in self.rule.defaults},
         )
-        for k, item in enumerate(items):
-            store(item.parameter, _member(fresh, k))
-            for slot, value in zip(self.rule.slots, values, strict=True):
-                store(item.state[item.keys[slot]], _member(value, k))
+        made = dict(zip((THETA, *self.rule.slots), (fresh, *values), strict=True))
+        for member, k in enumerate(numbers):
+            own = {name: _member(value, member) for name, value in made.items()}
+            self._keep(self.items[k], own, k)
 
 
 def _member(value: Any, k: int) -> Any:

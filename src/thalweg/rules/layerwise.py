@@ -40,7 +40,7 @@ def lamb(theta, g, m, v, t, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight
     v = beta2 * v + (1 - beta2) * g * g
     step = m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * theta
     sound = (norm(theta) > 0) & (norm(step) > 0)
-    scale = where(sound, norm(theta) / norm(step), 1.0)
+    scale = where(sound, norm(theta) / where(sound, norm(step), 1.0), 1.0)
     return theta - lr * scale * step, m, v
 
 

@@ -112,10 +112,11 @@ def radam(
     v = beta2 * v + (1 - beta2) * g * g
     rho_inf = 2 / (1 - beta2) - 1
     rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
-    rising = (rho - 4) * (rho - 2) * rho_inf
-    rectifier = sqrt(rising / ((rho_inf - 4) * (rho_inf - 2) * rho))
+    settled = rho >= threshold
+    rising = where(settled, (rho - 4) * (rho - 2) * rho_inf, 1.0)
+    rectifier = sqrt(rising / where(settled, (rho_inf - 4) * (rho_inf - 2) * rho, 1.0))
     adapted = rectifier / (sqrt(v / (1 - beta2**t) + eps_root) + eps)
-    return theta - lr / (1 - beta1**t) * m * where(rho >= threshold, adapted, 1.0), m, v
+    return theta - lr / (1 - beta1**t) * m * where(settled, adapted, 1.0), m, v
 
 
 lion = optax.decayed(

@@ -11,14 +11,15 @@ import numpy as np
 from ...tape import Program
 from ..formats import Format, spread
 from ..tables import Blocks, Floats, Ints
+from ..writing import columns
 from . import store
 from . import threads as team
-from .elements import SEED, columns
+from .elements import SEED
 from .lift import source
 from .native import Kernel
 from .passes import PHASES
 
-__all__ = ["Launch", "kernel", "source"]
+__all__ = ["Launch", "columns", "kernel", "source"]
 
 _GRAIN = 8192  # elements that one more thread must find to be worth waking
 

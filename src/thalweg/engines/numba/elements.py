@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...tape import Program
 from ..formats import BLOCK, Format, arithmetic
-from .text import Names, indent, operand
+from ..writing import Names, columns, indent, operand
 
 # What the names of this module begin with, before an array's own.
 PREFIXES = ("load_", "store_", "load2_", "store2_", "at_", "at2_", "noise_", "scale_", "top_",
@@ -153,12 +153,3 @@ def _encode(name: str) -> list[str]:
 
 SEED = 12  # the place of the seed in a launch's header
 _SHIFT = BLOCK.bit_length() - 1
-
-
-def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int], int]:
-    """Where each array's first part is in a row of the table of pointers, and the row's width."""
-    column, width = {}, 0
-    for array, form in zip(program.arrays, formats, strict=True):
-        column[array] = width
-        width += len(form.parts)
-    return column, width

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from ...tape import ROW, Operand, Program
 from ..formats import spread
+from ..writing import block, called, indent, one_line, operand
 from .elements import PREFIXES, Elements
 from .passes import COLUMNS, PHASES, Passes
-from .text import indent, line, operand
+from .text import line
 
 _TEMPLATE = """\
 # {title}
@@ -80,22 +81,22 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
         program: what to compute.
         formats: how its arrays are kept: the name of one format for all, or of one for each.
     """
-    names, kept = _names(program), spread(formats, len(program.arrays))
+    names, kept = called(program, _RESERVED, _PREFIXES), spread(formats, len(program.arrays))
     elements = Elements(program, kept, names)
     reduces, number = bool(program.middle), elements.number
     item = _ITEM.format(columns=len(COLUMNS), phases=PHASES) if reduces else _CHUNK
     work = Passes(program, elements).source() if reduces else _steps(program, elements)
     return _TEMPLATE.format(
-        title=_one_line(program.title or program.name),
-        name=_one_line(program.name),
+        title=one_line(program.title or program.name),
+        name=one_line(program.name),
         kept=" ".join(dict.fromkeys(form.name for form in kept)),
         accessors="\n".join(elements.accessors()),
-        tables=_block(_TABLES.splitlines() if reduces else [], 1),
-        declare=_block([*_declared(program, number, names), *elements.rooms()], 1),
-        item=_block(item.splitlines(), 2),
-        prologue=_block(_prologue(program, number, names), 3),
-        bases=_block(elements.bases(), 2),
-        work=_block(work, 2),
+        tables=block(_TABLES.splitlines() if reduces else [], 1),
+        declare=block([*_declared(program, number, names), *elements.rooms()], 1),
+        item=block(item.splitlines(), 2),
+        prologue=block(_prologue(program, number, names), 3),
+        bases=block(elements.bases(), 2),
+        work=block(work, 2),
     )
 
 
@@ -144,31 +145,8 @@ def _row_constants(program: Program) -> list[str]:
     return [c for c in program.constants if program.levels.get(c, ROW) == ROW]
 
 
-def _names(program: Program) -> dict[Operand, str]:
-    """What each value is called in the source: its own name, unless the source needs that one."""
-    values = (*program.arrays, *program.scalars, *(i.target for i in program.lines))
-    names: dict[Operand, str] = {}
-    taken = set(_RESERVED)
-    for value in values:
-        name = f"v_{value}" if value.startswith(_PREFIXES) else value
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        names[value] = name
-    return names
-
-
 def _used(program: Program) -> set[Operand]:
     """The values of a row that anything reads."""
     lines = (*program.prologue, *program.middle)
     read = {o for i in lines for o in i.operands}
     return read | set(program.constants) | {value for _, value in program.updates}
-
-
-def _one_line(text: str) -> str:
-    """Fit for a comment, whatever is in it."""
-    return " ".join(text.split())
-
-
-def _block(lines: list[str], levels: int) -> str:
-    return "\n".join(indent(lines, levels))

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
+from ..stages import Stages
+from ..writing import indent, operand
 from .elements import Elements
-from .text import indent, largest, line, operand
+from .text import largest, line
 
 # The columns of the table of tensors, after the row of scalars.
 PHASES = 3  # of a stage: a pass, the finish of every tensor, the finish of every model
@@ -32,12 +34,9 @@ class Passes:
     def __init__(self, program: Program, elements: Elements) -> None:
         self.program, self.elements = program, elements
         self.dtype, self.names = elements.number, elements.names
-        reductions = program.reductions
-        summed = [r.operands[0] for r in reductions if r.operation != "peak"]
-        self.partial = {value: k for k, value in enumerate(dict.fromkeys(summed))}
-        lowest = [r for r in reductions if REDUCTIONS[r.operation] != CHANNEL]
-        self.total = {r.target: k for k, r in enumerate(lowest)}
-        self.depth = max(program.stages.values())
+        self.stages = Stages(program)
+        self.partial, self.total = self.stages.partial, self.stages.total
+        self.depth = self.stages.depth
         self.inside = {**self.names} | {c: f"c_{self.names[c]}" for c in program.constants}
 
     def source(self) -> list[str]:
@@ -54,23 +53,12 @@ class Passes:
 
     def _pass(self, stage: int) -> list[str]:
         """One pass over the elements of a chunk; the last one stores, the others sum."""
-        program, stages = self.program, self.program.stages
-        last = stage == self.depth
-        sums = [
-            r.operands[0]
-            for r in program.reductions
-            if r.operation != "peak" and stages[r.target] == stage + 1
-        ]
-        sums = list(dict.fromkeys(sums))
-        wanted = [value for _, value in program.outputs] if last else sums
-        body = _needed(program.body, wanted)
-        read = {o for b in body for o in b.operands} | set(wanted)
-        constants = [c for c in program.constants if c in read]
+        program, last = self.program, stage == self.depth
+        sums, body, constants, arrays = self.stages.at(stage)
         per_tensor = [c for c in constants if program.levels.get(c) in (MODEL, TENSOR)]
         per_channel = [c for c in constants if program.levels.get(c) == CHANNEL]
         before = self._middle([*per_tensor, *per_channel], MODEL, TENSOR)
         within = self._middle(per_channel, CHANNEL)
-        arrays = [a for a in program.arrays if a in read]
         loop = self.elements.read(arrays, last)
         loop += [line(b, self.dtype, self.inside) for b in body]
         casts = self._casts(per_channel)
@@ -114,9 +102,7 @@ class Passes:
 
     def _finish(self, stage: int) -> list[str]:
         """What one tensor's blocks amount to at this stage."""
-        program = self.program
-        own = [r for r in program.reductions if program.stages[r.target] == stage]
-        totals = [r for r in own if r.operation in ("total", "all_total")]
+        totals = self.stages.reductions(stage, "total", "all_total")
         code = []
         if totals:
             columns = [self.partial[r.operands[0]] for r in totals]
@@ -131,7 +117,7 @@ class Passes:
                 f"put(totals, {len(self.total)} * tensor + {self.total[r.target]}, sum_{k})"
                 for k, r in enumerate(totals)
             ]
-        for r in (r for r in own if r.operation == "peak"):
+        for r in self.stages.reductions(stage, "peak"):
             value = r.operands
             keep = f"largest = {largest(self.names[value[0]], 'largest')}"
             code += self._middle(value, MODEL, TENSOR)
@@ -142,21 +128,18 @@ class Passes:
 
     def _grand(self, stage: int) -> list[str]:
         """What one model's tensors amount to at this stage."""
-        program, code = self.program, []
-        for r in program.reductions:
-            if r.operation == "all_total" and program.stages[r.target] == stage:
-                column, width = self.total[r.target], len(self.total)
-                add = f"sum_0 += real(totals, {width} * tensor + {column})"
-                own = f"if integer(tensors, {len(COLUMNS)} * tensor + {len(COLUMNS) - 1}) == chunk:"
-                code += ["sum_0 = 0.0", "for tensor in range(every):", *indent([own], 1)]
-                code += [*indent([add], 2), f"put(grand, {width} * chunk + {column}, sum_0)"]
+        code = []
+        for r in self.stages.reductions(stage, "all_total"):
+            column, width = self.total[r.target], len(self.total)
+            add = f"sum_0 += real(totals, {width} * tensor + {column})"
+            own = f"if integer(tensors, {len(COLUMNS)} * tensor + {len(COLUMNS) - 1}) == chunk:"
+            code += ["sum_0 = 0.0", "for tensor in range(every):", *indent([own], 1)]
+            code += [*indent([add], 2), f"put(grand, {width} * chunk + {column}, sum_0)"]
         return code
 
     def _middle(self, wanted: Sequence[Operand], *level: int) -> list[str]:
         """The statements of some levels that these values need, reductions read where they lie."""
-        lines = _needed(self.program.middle, wanted)
-        levels = self.program.levels
-        return [self._read(m) for m in lines if levels[m.target] in level]
+        return [self._read(m) for m in self.stages.middle(wanted, *level)]
 
     def _read(self, m: Instruction) -> str:
         target = self.names[m.target]
@@ -178,14 +161,3 @@ class Passes:
             f"c_{names[c]} = {names[c] if c in flags else f'{self.dtype}({names[c]})'}"
             for c in constants
         ]
-
-
-def _needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Instruction]:
-    """Those of the lines that these values are made by, a reduction's own inputs left out."""
-    needed, kept = set(wanted), []
-    for instruction in reversed(lines):
-        if instruction.target in needed:
-            kept.append(instruction)
-            if instruction.operation not in REDUCTIONS:
-                needed.update(instruction.operands)
-    return kept[::-1]

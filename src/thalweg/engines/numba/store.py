@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
-import tempfile
 import warnings
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from ..._version import __version__
+from ..cache import folder, keep, prepare
 from . import native
+
+__all__ = ["folder", "load"]
 
 _DIGEST = 32  # bytes of SHA-256 at the head of a file of machine code
 
@@ -21,19 +22,6 @@ _MAKERS = ("memory", "forms", "build")  # the modules that what is compiled depe
 
 # Settings of numba that change what it compiles.
 _SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-
-
-def folder() -> Path:
-    """Where kernels are kept: $THALWEG_CACHE, else thalweg/ in the user's cache folder.
-
-    Raises:
-        RuntimeError: the user has no home folder.
-    """
-    if chosen := os.environ.get("THALWEG_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    general = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(general) if general.startswith("/") else Path.home() / ".cache"
-    return home / "thalweg"
 
 
 def load(name: str, source: str) -> native.Kernel:
@@ -48,18 +36,18 @@ def load(name: str, source: str) -> native.Kernel:
     """
     plain = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")[-60:]
     stem = f"{plain}-{_fingerprint(source)}"
-    place, trouble = _prepare()
+    place, trouble = prepare()
     code = None if trouble else _read(place / f"{stem}.o")
     if code is not None:
-        _keep(place / f"{stem}.py", source.encode())
+        keep(place / f"{stem}.py", source.encode())
         return native.link(code)
     from .build import build  # numba takes long to import, and a kept kernel does without it
 
     if not trouble:
-        trouble = _keep(place / f"{stem}.py", source.encode())
+        trouble = keep(place / f"{stem}.py", source.encode())
     kernel, code = build(source, f"<kernel {plain}>" if trouble else str(place / f"{stem}.py"))
     if code is not None and not trouble:
-        trouble = _keep(place / f"{stem}.o", hashlib.sha256(code).digest() + code)
+        trouble = keep(place / f"{stem}.o", hashlib.sha256(code).digest() + code)
     if trouble:
         _warn_once(trouble)
     return kernel
@@ -80,43 +68,6 @@ def _read(path: Path) -> bytes | None:
         return code
     warnings.warn(f"thalweg compiles {path} anew: {damage}", RuntimeWarning, stacklevel=2)
     return None
-
-
-def _keep(path: Path, content: bytes) -> str:
-    """Have the file hold this, complete at any moment whoever else writes it; what went wrong."""
-    try:
-        if path.exists() and path.read_bytes() == content:
-            return ""
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(draft).replace(path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        return f"{error.strerror}: {path.parent}"
-    return ""
-
-
-def _prepare() -> tuple[Path, str]:
-    """The folder, made private if it is new; and what is wrong with it, if anything is."""
-    try:
-        place = folder()
-    except RuntimeError as error:
-        return Path(), str(error)
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.stat()
-    except OSError as error:
-        return place, f"{error.strerror}: {place}"
-    if hasattr(os, "getuid"):
-        if found.st_uid not in (os.getuid(), 0):
-            return place, f"{place} belongs to another user"
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return place, f"others may write to {place} (chmod 700 it)"
-    return place, ""
 
 
 @cache

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from ...tape import Instruction, Operand
+from ...tape import Instruction
+from ..writing import Names, statement
 
 # The whole of what this engine knows about arithmetic.
 _OPERATIONS = {
@@ -34,25 +33,12 @@ _OPERATIONS = {
     "where": "{1} if {0} else {2}",
 }
 
-Names = Mapping[Operand, str]
-
 
 def line(instruction: Instruction, dtype: str, names: Names) -> str:
     """An instruction as a statement; `dtype` is that of its literals."""
-    operands = [operand(o, dtype, names) for o in instruction.operands]
-    return f"{names[instruction.target]} = {_OPERATIONS[instruction.operation].format(*operands)}"
-
-
-def operand(value: Operand, dtype: str, names: Names) -> str:
-    """An operand: the name a value goes by, or a literal."""
-    return names[value] if isinstance(value, str) else f"{dtype}({value!r})"
+    return statement(_OPERATIONS, instruction, dtype, names)
 
 
 def largest(name: str, other: str) -> str:
     """The larger of two, NaN if either is."""
     return _OPERATIONS["maximum"].format(name, other)
-
-
-def indent(lines: Sequence[str], levels: int) -> list[str]:
-    """The statements that many levels deeper."""
-    return ["    " * levels + text for text in lines]
