@@ -13,6 +13,7 @@ import torch
 from common import Comparison, Record, in_turns, parser, timed, torch_modes
 from thalweg import tasks
 from thalweg.racing import search
+from thalweg.racing.space import Configuration
 from thalweg.racing.spec import Spec, entrants
 from thalweg.tasks import Task
 from thalweg.training.population import build
@@ -67,7 +68,10 @@ def mix(task: Task) -> list[Run]:
     every = [
         run
         for entrant in spec.entrants
-        for run in spec.tuning(entrant, search.grid(entrant.learning_rates(), spec.budget))
+        for run in spec.tuning(
+            entrant,
+            [Configuration.of(rate) for rate in search.grid(entrant.learning_rates(), spec.budget)],
+        )
     ]
     return [every[k * len(every) // LANES] for k in range(LANES)]
 

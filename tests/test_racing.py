@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import thalweg as tw
 from thalweg.errors import UsageError
 from thalweg.racing import Spec, race, run
+from thalweg.racing.space import Configuration
 from thalweg.racing.spec import entrants
 from thalweg.report import html
 from thalweg.rules import rule
@@ -318,7 +319,7 @@ def test_the_document_says_what_it_promises(example: tw.Race) -> None:
     assert document["schema"] == "thalweg.race/1"
     assert document["task"] == "wine-mlp"
     assert {"optimizers", "verdict", "runs", "seconds", "setting", "environment"} <= set(document)
-    assert set(document["verdict"]) == {"best", "sentence", "code"}
+    assert set(document["verdict"]) == {"best", "sentence", "code", "unknown"}
     assert document["verdict"]["best"] == [e["name"] for e in document["optimizers"] if e["tied"]]
     for e in document["optimizers"]:
         assert {"name", "learning_rate", "validation", "test", "steps_to_target", "diverged",
@@ -359,7 +360,10 @@ def test_summary_numbers_are_those_of_the_records(tmp_path: Path) -> None:
     ends = []
     for m in spec.entrants:
         e = entry(found, m.name)
-        own = [runs[spec.identity(r, True)] for r in spec.final(m, e["learning_rate"])]
+        own = [
+            runs[spec.identity(r, True)]
+            for r in spec.final(m, Configuration.of(e["learning_rate"]))
+        ]
         assert e["test"]["mean"] == pytest.approx(np.mean([r["test_metric"][-1] for r in own]))
         last = [r["validation_metric"][-1] for r in own]
         assert e["validation"]["mean"] == pytest.approx(np.mean(last))

@@ -30,6 +30,12 @@ class Outcome:
     test: float
     diverged: bool
 
+    @property
+    def stopped_at(self) -> int | None:
+        """The step after which it was stopped early; None if it was not."""
+        at = self.record.get("stopped_at")
+        return None if at is None else int(at)
+
 
 def judge(task: Task, records: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     """The outcomes of runs that are compared with each other.

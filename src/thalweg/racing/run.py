@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -14,12 +15,17 @@ from typing import Any, Protocol
 from ..errors import UsageError
 from ..records import Store, write_json
 from ..tasks import Task, find
-from ..training.execute import Execution, choose, execute, grouped
+from ..training.execute import Execution, choose, execute, fitting, grouped
 from ..training.runs import Method, Regime, Run
-from . import search, timing
+from . import timing
 from .outcome import Outcome, judge
+from .samplers import best, sampler
+from .search import Score
+from .space import Configuration, Fixed
 from .spec import Spec, entrants
-from .summary import document
+from .summary import Findings, document
+
+_WHAT = {"grid": "learning rates", "sobol": "configurations", "optuna": "configurations"}
 
 
 class Watcher(Protocol):
@@ -81,22 +87,38 @@ def race(
     seeds: int = Spec.seeds,
     epochs: int | None = None,
     batch_size: int | None = None,
+    tune: str | Sequence[str] = Spec.tune,
+    sampler: str | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
+    clip: float | None = None,
+    prune: bool = Spec.prune,
     out: str | Path | None = None,
     watcher: Watcher | None = None,
 ) -> Race:
-    """Find out which optimizer suits a task, at which learning rate, and how sure that is.
+    """Find out which optimizer suits a task, at which settings, and how sure that is.
 
-    Every optimizer tries the same number of learning rates on a log grid over its own range,
-    continued until the best is inside it. The best on validation data is trained again on fresh
-    seeds that all share, and judged on test data once.
+    Every optimizer tries the same number of configurations, which are learning rates on a log
+    grid over its own range unless more is tuned; the search is continued until the best is inside
+    what was tried. The best on validation data is trained again on fresh seeds that all share,
+    and judged on test data once.
 
     Args:
         task: a task, or the name of a built-in one.
         optimizers: names of built-in methods or rules of one's own; all distinct ones by default.
-        budget: learning rates that each tries before the grid is continued.
+        budget: configurations that each tries before the search is continued.
         seeds: fresh seeds that the chosen ones are compared on.
         epochs: passes over the training data; the task's own number by default.
         batch_size: samples in a mini-batch; the task's own number by default.
+        tune: what is searched beside the learning rate: "all", or names of hyperparameters,
+            "weight_decay", "schedule", "warmup", "clip", "batch_size". What is given by one of
+            the arguments here is not searched.
+        sampler: "grid", of learning rates alone; "sobol", the default where more is tuned; or
+            "optuna", which needs the extra of that name.
+        schedule: of the learning rate: constant, step, cosine or linear; constant by default.
+        warmup: share of the steps over which the learning rate rises first.
+        clip: norm that the gradients of a step together may have; any by default.
+        prune: stop configurations early that fall behind the others of their optimizer.
         out: folder for the records; the same call continues what it finds there.
         watcher: is told how the race goes.
 
@@ -112,7 +134,11 @@ def race(
         epochs=task.epochs if epochs is None else epochs,
         batch_size=task.batch_size if batch_size is None else batch_size,
     )
-    spec = Spec(task, entrants(optimizers), regime, budget=budget, seeds=seeds)
+    spec = Spec(
+        task, entrants(optimizers), regime, budget=budget, seeds=seeds,
+        tune=(tune,) if isinstance(tune, str) else tuple(tune), sampler=sampler,
+        fixed=Fixed(schedule, warmup, clip), prune=prune, sizes=batch_size is None,
+    )  # fmt: skip
     folder = None if out is None else Path(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"out={folder} is a file; name a folder for the records")
@@ -126,25 +152,19 @@ class _Racing:
     spec: Spec
     out: Path | None
     watcher: Watcher
-    rates: dict[Method, list[float]] = field(default_factory=dict)
+    tried: dict[Method, list[Run]] = field(default_factory=dict)
 
     def run(self) -> Race:
         started = time.perf_counter()
         spec = self.spec
+        self.samplers = {
+            m: sampler(spec.kind, m, spec.space(m), spec.budget) for m in spec.entrants
+        }
         self.store = Store(None if self.out is None else self.out / "records")
         for path in self.store.damaged:
             self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
-        first = {m: search.grid(m.learning_rates(), spec.budget) for m in spec.entrants}
-        self.way = self._way([r for m, rates in first.items() for r in spec.tuning(m, rates)])
-        self.watcher.say(str(self.way))
-        self._try("learning rates", first, rounds_left=spec.rounds)
-        for number in range(spec.rounds):
-            if not any(search.on_edge(self._scores(m)) for m in spec.entrants):
-                break
-            stage = f"more learning rates ({number + 1} of at most {spec.rounds} rounds)"
-            self._try(stage, self._continuations(), rounds_left=spec.rounds - number - 1)
-        chosen = {m: search.best(self._scores(m)) for m in spec.entrants}
-        runs = {m: spec.final(m, rate) for m, rate in chosen.items()}
+        chosen, edges = self._search()
+        runs = {m: spec.final(m, configuration) for m, configuration in chosen.items()}
         everyone = [run for own in runs.values() for run in own]
         self._perform("fresh seeds", everyone, test=True)
         # Judged together: they are compared with each other.
@@ -152,12 +172,41 @@ class _Racing:
         final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
         tried = {m.name: self._tried(m) for m in spec.entrants}
         self.watcher.stage("time per step")
-        speeds = timing.milliseconds_per_step(spec, chosen, self.way.threads)
-        result = document(spec, tried, {m.name: lr for m, lr in chosen.items()}, final,
-                          speeds, str(self.way), time.perf_counter() - started)  # fmt: skip
+        found = Findings(
+            tried=tried, chosen={m.name: c for m, c in chosen.items()},
+            edges={m.name: e for m, e in edges.items()}, final=final,
+            speeds=timing.milliseconds_per_step(spec, chosen, self.way.threads),
+            executor=str(self.way), pruned=self.halved, seconds=time.perf_counter() - started,
+        )  # fmt: skip
+        result = document(spec, found)
         if self.out is not None:
             write_json(self.out / "race.json", result)
         return Race(result)
+
+    def _search(self) -> tuple[dict[Method, Configuration], dict[Method, list[str]]]:
+        """The configuration that each goes on with, and what of it lies at an edge."""
+        spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
+        first = {m: own.first({}) for m, own in self.samplers.items()}
+        together = max(map(len, first.values())) * spec.tuning_seeds
+        self.halved = spec.prune and together <= fitting(spec.task)
+        self.way = self._way([r for m, own in first.items() for r in spec.tuning(m, own)])
+        self.watcher.say(str(self.way))
+        if spec.prune and not self.halved:
+            self.watcher.say(f"nothing is stopped early: {together} models would fill the memory")
+        while any(first.values()):
+            left -= max(map(len, first.values()))
+            self._try(stage, first, left + spec.rounds * spec.extra, self.halved)
+            first = {m: own.first(self._scores(m)) for m, own in self.samplers.items()}
+        for number in range(spec.rounds):
+            scores = {m: self._scores(m) for m in spec.entrants}
+            if not any(own.edges(scores[m]) for m, own in self.samplers.items()):
+                break
+            more = {m: own.more(scores[m], spec.extra) for m, own in self.samplers.items()}
+            self._try(f"more {stage} ({number + 1} of at most {spec.rounds} rounds)", more,
+                      (spec.rounds - number - 1) * spec.extra, halved=False)  # fmt: skip
+        scores = {m: self._scores(m) for m in spec.entrants}
+        edges = {m: own.edges(scores[m]) for m, own in self.samplers.items()}
+        return {m: best(own) for m, own in scores.items()}, edges
 
     def _way(self, runs: Sequence[Run]) -> Execution:
         """How to execute; a race that is continued goes on the way it began.
@@ -175,38 +224,38 @@ class _Racing:
             except (ValueError, TypeError):
                 self.watcher.say(f"{path} is damaged; the fastest way to run is measured again")
         self.watcher.stage("measuring the fastest way to run")
-        way = choose(self.spec.task, runs, self.spec.regime)
+        usual = [run for run in runs if run.recipe.batch_size in (None, runs[0].recipe.batch_size)]
+        way = choose(self.spec.task, usual, self.spec.regime)
         if path is not None:
             write_json(path, {**known, self.spec.setting: vars(way)})
         return way
 
-    def _continuations(self) -> dict[Method, list[float]]:
-        spec, found = self.spec, {}
-        for m in spec.entrants:
-            spacing = search.spacing(m.learning_rates(), spec.budget)
-            found[m] = search.more(self._scores(m), spec.extra, spacing)
-        return found
-
-    def _try(self, stage: str, rates: Mapping[Method, Sequence[float]], rounds_left: int) -> None:
+    def _try(
+        self, stage: str, tried: Mapping[Method, Sequence[Configuration]], left: int, halved: bool
+    ) -> None:
+        """Try some configurations, with so many to come at most after them."""
         spec = self.spec
-        runs = [run for m, own in rates.items() for run in spec.tuning(m, own)]
-        each = rounds_left * spec.extra * spec.tuning_seeds + spec.seeds
-        self._perform(stage, runs, test=False, later=each * len(spec.entrants) * spec.steps)
-        for m, own in rates.items():
-            self.rates.setdefault(m, []).extend(own)
+        runs = {m: spec.tuning(m, own, halved) for m, own in tried.items()}
+        each = left * spec.tuning_seeds + spec.seeds
+        everyone = [run for own in runs.values() for run in own]
+        self._perform(stage, everyone, test=False, later=each * len(spec.entrants) * spec.steps)
+        for m, own in runs.items():
+            self.tried.setdefault(m, []).extend(own)
 
     def _perform(self, stage: str, runs: Sequence[Run], test: bool, later: int = 0) -> None:
         """Do those of the runs that no record holds, a group at a time."""
         spec, store = self.spec, self.store
         # A file holds a whole group: what is missing falls into the groups it fell into before.
         absent = set(store.missing([spec.identity(run, test) for run in runs]))
-        left = [run for run in runs if spec.identity(run, test) in absent]
+        # And what a bracket lacks, the whole of it decides.
+        lacking = {run.bracket for run in runs if spec.identity(run, test) in absent} - {None}
+        left = [r for r in runs if r.bracket in lacking or spec.identity(r, test) in absent]
         groups = grouped(left, self.way)
         if not groups:
             return
-        count = len(left)
-        text = f"{stage}: {count:,} run{'s' * (count > 1)} of {spec.steps:,} steps"
-        self.watcher.stage(text, count * spec.steps, later)
+        count, steps = len(left), sum(spec.steps_of(run.recipe) for run in left)
+        each = f"{spec.steps:,} steps" if steps == count * spec.steps else f"{steps:,} steps in all"
+        self.watcher.stage(f"{stage}: {count:,} run{'s' * (count > 1)} of {each}", steps, later)
         with closing(
             execute(
                 spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance
@@ -220,22 +269,27 @@ class _Racing:
         records = [self.store.found[self.spec.identity(run, test)] for run in runs]
         return judge(self.spec.task, records)
 
-    def _tried(self, entrant: Method) -> dict[float, list[Outcome]]:
-        """The outcomes of an entrant at every learning rate it tried, compared among themselves.
+    def _tried(self, entrant: Method) -> dict[Configuration, list[Outcome]]:
+        """The outcomes of an entrant with every configuration it tried, compared among themselves.
 
         So what it chooses does not depend on who else takes part.
         """
-        rates, each = self.rates[entrant], self.spec.tuning_seeds
-        judged = iter(self._judge(self.spec.tuning(entrant, rates), test=False))
-        return {lr: list(islice(judged, each)) for lr in rates}
+        runs = self.tried[entrant]
+        found: dict[Configuration, list[Outcome]] = {}
+        for run, outcome in zip(runs, self._judge(runs, test=False), strict=True):
+            tried = Configuration(tuple(run.hyper.items()), run.recipe)
+            found.setdefault(tried, []).append(outcome)
+        return found
 
-    def _scores(self, entrant: Method) -> dict[float, search.Score]:
-        """How good each learning rate was on validation; larger is better."""
+    def _scores(self, entrant: Method) -> dict[Configuration, Score]:
+        """How good each configuration was on validation; larger is better."""
         sign = 1.0 if self.spec.task.metric.higher_is_better else -1.0
         return {
-            lr: (
+            configuration: (-math.inf, -math.inf)
+            if outcomes[0].stopped_at is not None
+            else (
                 sign * sum(o.validation for o in outcomes) / len(outcomes),
                 -sum(o.validation_loss for o in outcomes) / len(outcomes),
             )
-            for lr, outcomes in self._tried(entrant).items()
+            for configuration, outcomes in self._tried(entrant).items()
         }

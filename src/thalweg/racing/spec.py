@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..records import SCHEMA, identity
 from ..rules.core import Rule
+from ..schedules import CONSTANT
 from ..tape import trace
 from ..tasks import Task
-from ..training.runs import Method, Regime, Run, count, method, methods
+from ..training.halving import bracket
+from ..training.runs import Method, Recipe, Regime, Run, count, method, methods
+from . import samplers
+from .space import ALL, FREE, Configuration, Fixed, Space, check, space
 
 TUNING_SEED = 1 << 32  # tuning seeds count from here, final ones from 0: they never meet
+_BRACKET = 16  # configurations that are compared with each other as they train
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,18 @@ class Spec:
         task: what is trained.
         entrants: the methods that take part.
         regime: how every run trains.
-        budget: learning rates that each tries first, on a log grid over its own range.
+        budget: configurations that each tries first.
         seeds: fresh seeds that the chosen ones are compared on.
-        tuning_seeds: seeds that every learning rate is tried with.
-        rounds: how often the grid may be continued, beyond its edge where the best lies on it,
-            between its points elsewhere.
-        extra: learning rates that each gets in such a round.
+        tuning_seeds: seeds that every configuration is tried with.
+        rounds: how often the search may be continued, beyond the edge of a range where the best
+            lies on it, around the best elsewhere.
+        extra: configurations that each gets in such a round.
+        tune: what is searched: lr, all, or names of hyperparameters and parts of a recipe.
+        sampler: grid, sobol or optuna; None for the grid where learning rates alone are tuned,
+            and Sobol's points elsewhere.
+        fixed: the schedule and the clipping that all train with.
+        prune: stop configurations early that fall behind the others of their method.
+        sizes: whether batch sizes may be searched.
     """
 
     task: Task
@@ -41,6 +52,11 @@ class Spec:
     tuning_seeds: int = 2
     rounds: int = 3
     extra: int = 2
+    tune: tuple[str, ...] = ("lr",)
+    sampler: str | None = None
+    fixed: Fixed = FREE
+    prune: bool = True
+    sizes: bool = True
 
     def __post_init__(self) -> None:
         self.regime.check(len(self.task.train[0]))
@@ -63,6 +79,32 @@ class Spec:
                     f"rate {where.centre:g}; give it a positive default, or "
                     '@rule(search={"lr": LogRange(…)})'
                 )
+        self._check_search()
+
+    def _check_search(self) -> None:
+        check(self.tune, [self._space(m, (ALL,)) for m in self.entrants])
+        if self.kind not in samplers.KINDS:
+            raise unknown("sampler", self.kind, samplers.KINDS)
+        if self.kind == "grid" and set(self.tune) != {"lr"}:
+            raise UsageError(
+                f"sampler='grid' is of learning rates alone; take sobol to tune "
+                f"{', '.join(self.tune)}"
+            )
+        assert self.fixed.recipe  # which refuses what is no schedule or clipping
+
+    @property
+    def kind(self) -> str:
+        """The sampler's name."""
+        return self.sampler or ("grid" if set(self.tune) == {"lr"} else "sobol")
+
+    def _space(self, entrant: Method, tune: tuple[str, ...]) -> Space:
+        usual = self.regime.batch_size
+        fits = self.sizes and 2 * usual <= len(self.task.train[0])
+        return space(entrant, tune, self.fixed, usual if fits else None)
+
+    def space(self, entrant: Method) -> Space:
+        """Where the configurations of an entrant are looked for."""
+        return self._space(entrant, self.tune)
 
     @cached_property
     def steps(self) -> int:
@@ -74,32 +116,58 @@ class Spec:
         """What names the conditions that all runs share: the task and how it is trained."""
         return identity({"task": self.task.fingerprint, "regime": vars(self.regime)})
 
-    def tuning(self, entrant: Method, rates: Sequence[float]) -> list[Run]:
-        """The runs that try these learning rates."""
-        seeds = range(TUNING_SEED, TUNING_SEED + self.tuning_seeds)
-        return [Run(entrant, {"lr": lr}, seed) for lr in rates for seed in seeds]
+    def steps_of(self, recipe: Recipe) -> int:
+        """Steps of a run with this recipe."""
+        return self.regime.under(recipe).steps(len(self.task.train[0]))
 
-    def final(self, entrant: Method, rate: float) -> list[Run]:
-        """The runs that the chosen learning rate is judged by, on seeds shared by all."""
-        return [Run(entrant, {"lr": rate}, seed) for seed in range(self.seeds)]
+    def tuning(
+        self, entrant: Method, tried: Sequence[Configuration], halved: bool = False
+    ) -> list[Run]:
+        """The runs that try these configurations.
+
+        Args:
+            entrant: the method.
+            tried: configurations of it.
+            halved: whether those that fall behind the others are stopped.
+        """
+        seeds = range(TUNING_SEED, TUNING_SEED + self.tuning_seeds)
+        runs: list[Run] = []
+        # Sobol's points are even in every sixteen; a longer budget adds brackets to those known.
+        size = len(tried) if self.kind == "grid" else _BRACKET
+        for first in range(0, len(tried), max(1, size)):
+            own = [
+                Run(entrant, dict(c.hyper), seed, c.recipe)
+                for c in tried[first : first + size]
+                for seed in seeds
+            ]
+            name = bracket(own) if halved else None
+            runs += [replace(run, bracket=name) for run in own]
+        return runs
+
+    def final(self, entrant: Method, chosen: Configuration) -> list[Run]:
+        """The runs that the chosen configuration is judged by, on seeds shared by all."""
+        return [Run(entrant, dict(chosen.hyper), seed, chosen.recipe) for seed in range(self.seeds)]
 
     def identity(self, run: Run, test: bool) -> str:
         """What names a run's record: everything that its result depends on."""
-        rule = run.method
-        return identity(
-            {
-                "schema": SCHEMA,
-                "task": self.task.fingerprint,
-                "regime": vars(self.regime),
-                "method": rule.name,
-                # A formula that changed is another method, whatever its name.
-                "formula": trace(rule).key if isinstance(rule, Rule) else rule.title,
-                "init": rule.init if isinstance(rule, Rule) else None,
-                "hyper": {**rule.defaults, **run.hyper},
-                "seed": run.seed,
-                "test": test,
-            }
-        )
+        rule, schedule = run.method, run.recipe.schedule
+        parts = {
+            "schema": SCHEMA,
+            "task": self.task.fingerprint,
+            "regime": vars(self.regime.under(run.recipe)),
+            "method": rule.name,
+            # A formula that changed is another method, whatever its name.
+            "formula": trace(run.rule).key if isinstance(rule, Rule) else rule.title,
+            "init": rule.init if isinstance(rule, Rule) else None,
+            "hyper": run.scalars,
+            "seed": run.seed,
+            "test": test,
+        }
+        if schedule != CONSTANT:
+            parts["schedule"] = vars(schedule)
+        if run.bracket is not None:  # the others decide how far it is trained
+            parts["bracket"] = run.bracket
+        return identity(parts)
 
 
 def entrants(optimizers: Sequence[str | Method] | None) -> tuple[Method, ...]:

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -19,10 +20,12 @@ from .. import __version__
 from ..formula import mathml
 from ..optim.spelling import code
 from ..records import plain
-from ..rules.core import Rule
+from ..rules import Rule, registry
+from ..schedules import CONSTANT
 from ..training.runs import Method
 from . import statistics
 from .outcome import Outcome
+from .space import Configuration
 from .spec import Spec
 from .verdict import verdict
 
@@ -30,27 +33,39 @@ SCHEMA = "thalweg.race/1"
 TARGET = 0.9  # of the way from the untrained loss to the best one reached
 
 
-def document(
-    spec: Spec,
-    tried: Mapping[str, Mapping[float, Sequence[Outcome]]],
-    chosen: Mapping[str, float],
-    final: Mapping[str, Sequence[Outcome]],
-    speeds: Mapping[str, float],
-    executor: str,
-    seconds: float,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Findings:
+    """What a race has found, for the document.
+
+    Attributes:
+        tried: for every method and configuration, the outcomes over tuning seeds.
+        chosen: the configuration that each method goes on with.
+        edges: what of it lies at an end of what was tried.
+        final: for every method, the outcomes over fresh seeds, paired across methods.
+        speeds: milliseconds per step.
+        executor: how the runs were executed.
+        pruned: whether configurations were stopped early.
+        seconds: how long the race took.
+    """
+
+    tried: Mapping[str, Mapping[Configuration, Sequence[Outcome]]]
+    chosen: Mapping[str, Configuration]
+    edges: Mapping[str, Sequence[str]]
+    final: Mapping[str, Sequence[Outcome]]
+    speeds: Mapping[str, float]
+    executor: str
+    pruned: bool
+    seconds: float
+
+
+def document(spec: Spec, found: Findings) -> dict[str, Any]:
     """The race as one document, schema `thalweg.race/1`.
 
     Args:
         spec: the race.
-        tried: for every method and learning rate, the outcomes over tuning seeds.
-        chosen: the learning rate that each method goes on with.
-        final: for every method, the outcomes over fresh seeds, paired across methods.
-        speeds: milliseconds per step.
-        executor: how the runs were executed.
-        seconds: how long the race took.
+        found: what it found.
     """
-    metric = spec.task.metric
+    metric, final, tried = spec.task.metric, found.final, found.tried
     ties = statistics.ties(
         {name: [o.test for o in own] for name, own in final.items()},
         higher_is_better=metric.higher_is_better,
@@ -61,10 +76,10 @@ def document(
     optimizers: list[dict[str, Any]] = []
     for standing in ties.standings:
         name = standing.name
-        entry = _entry(spec, by_name[name], tried[name], chosen[name], final[name], target)
+        entry = _entry(spec, by_name[name], found, target)
         entry["rank"] = 1 if standing.tied else 1 + len(optimizers)
         entry["tied"] = standing.tied
-        entry["ms_per_step"] = speeds[name]
+        entry["ms_per_step"] = found.speeds[name]
         d = standing.difference
         entry["versus_best"] = None if name == ties.leader else {
             "difference": d.mean, "low": d.low, "high": d.high, "p": standing.adjusted_p,
@@ -74,59 +89,120 @@ def document(
     result = {
         "schema": SCHEMA,
         "task": spec.task.name,
-        "setting": _setting(spec, target, executor),
+        "setting": _setting(spec, target, found.executor),
+        "search": _search(spec, found),
         "optimizers": optimizers,
         "runs": sum(len(o) for own in tried.values() for o in own.values())
         + sum(map(len, final.values())),
-        "seconds": seconds,
+        "seconds": found.seconds,
         "environment": environment(),
     }
     result["verdict"] = verdict(spec, result, ties)
     return dict(plain(result))
 
 
-def _entry(
-    spec: Spec,
-    entrant: Method,
-    tried: Mapping[float, Sequence[Outcome]],
-    rate: float,
-    final: Sequence[Outcome],
-    target: float | None,
-) -> dict[str, Any]:
-    """What the race found about one method."""
-    higher = spec.task.metric.higher_is_better
-    rates = sorted(tried)
-    means = [float(np.mean([o.validation for o in tried[lr]])) for lr in rates]
-    good = statistics.good_range(
-        rates, means, higher_is_better=higher, tolerance=spec.task.metric.margin
-    )
-    every = [o for own in tried.values() for o in own] + list(final)
-    reached = median(_steps_to(o, target) for o in final)
+def _search(spec: Spec, found: Findings) -> dict[str, Any]:
+    """How was searched, and what stopping early has saved of it."""
+    outcomes = [o for own in found.tried.values() for each in own.values() for o in each]
+    whole = sum(
+        spec.steps_of(c.recipe) * len(each) for own in found.tried.values()
+        for c, each in own.items()
+    )  # fmt: skip
+    taken = sum(o.record["steps"][-1] for o in outcomes)
     return {
-        "name": entrant.name,
+        "tune": list(spec.tune),
+        "sampler": spec.kind,
+        "fixed": Configuration((), spec.fixed.recipe).to_dict(),
+        "pruned": found.pruned,
+        "stopped": sum(o.stopped_at is not None for o in outcomes),
+        "run_steps": taken,
+        "run_steps_of_full_search": whole,
+        "saved": 1 - taken / whole,
+    }
+
+
+def _entry(spec: Spec, entrant: Method, found: Findings, target: float | None) -> dict[str, Any]:
+    """What the race found about one method."""
+    higher, name = spec.task.metric.higher_is_better, entrant.name
+    tried, final, chosen = found.tried[name], found.final[name], found.chosen[name]
+    configurations = sorted(tried, key=lambda c: c.rate)
+    means = [float(np.mean([o.validation for o in tried[c]])) for c in configurations]
+    good = _good_range(configurations, means, higher, spec.task.metric.margin)
+    every = [o for own in tried.values() for o in own] + list(final)
+    reached = [_steps_to(o, target) for o in final]
+    middle = median(reached)
+    return {
+        "name": name,
         "title": entrant.title,
         "reference": str(entrant.reference) if entrant.reference else None,
         "formula_mathml": mathml(entrant) if isinstance(entrant, Rule) else None,
-        "code": code(entrant, rate) if isinstance(entrant, Rule) else None,
-        "learning_rate": rate,
+        "code": line(entrant, chosen) if isinstance(entrant, Rule) else None,
+        "learning_rate": chosen.rate,
+        "configuration": chosen.to_dict(),
         "validation": statistics.interval([o.validation for o in final])._asdict(),
         "test": statistics.interval([o.test for o in final])._asdict(),
-        "steps_to_target": None if math.isinf(reached) else reached,
+        "steps_to_target": None if math.isinf(middle) else middle,
+        "by_seed": {
+            "test": [o.test for o in final],
+            "steps_to_target": [None if math.isinf(step) else step for step in reached],
+            "steps": spec.steps_of(chosen.recipe),
+        },
         "diverged": sum(o.diverged for o in every) / len(every),
-        "edge": rate in (rates[0], rates[-1]),
+        "edge": bool(found.edges[name]),
+        "edges": list(found.edges[name]),
         "good_range": good._asdict(),
-        "configurations": len(rates),
+        "configurations": len(configurations),
         "sensitivity": [
             {
-                "learning_rate": lr,
-                "validation": statistics.interval([o.validation for o in tried[lr]])._asdict(),
-                "diverged": sum(o.diverged for o in tried[lr]) / len(tried[lr]),
+                "learning_rate": c.rate,
+                "configuration": c.to_dict(),
+                "validation": statistics.interval([o.validation for o in tried[c]])._asdict(),
+                "diverged": sum(o.diverged for o in tried[c]) / len(tried[c]),
+                "stopped_at": tried[c][0].stopped_at,
             }
-            for lr in rates
+            for c in configurations
         ],
         "expected_best": statistics.expected_best(means, higher_is_better=higher).tolist(),
         "curve": _curve(final),
     }
+
+
+def _good_range(
+    configurations: Sequence[Configuration], means: Sequence[float], higher: bool, margin: float
+) -> statistics.GoodRange:
+    """The good learning rates, each as good as the best configuration that has it."""
+    by_rate: dict[float, list[float]] = {}
+    for c, mean in zip(configurations, means, strict=True):
+        by_rate.setdefault(c.rate, []).append(mean)
+    best = [(max if higher else min)(own) for own in by_rate.values()]
+    return statistics.good_range(list(by_rate), best, higher_is_better=higher, tolerance=margin)
+
+
+def line(rule: Rule, chosen: Configuration) -> str:
+    """The line of code that makes the chosen optimizer, and what else it was trained with.
+
+    Args:
+        rule: the method.
+        chosen: its configuration.
+    """
+    hyper, recipe = dict(chosen.hyper), chosen.recipe
+    if set(hyper) == {"lr"}:
+        made = code(rule, chosen.rate)
+    else:
+        known = registry().get(rule.name) is rule
+        name = f"thalweg.rules.{rule.name}" if known else rule.name
+        if "weight_decay" in hyper and "weight_decay" not in rule.defaults:
+            name = f"thalweg.rules.coupled_weight_decay({name})"
+        options = ", ".join(f"{key}={value!r}" for key, value in hyper.items())
+        made = f"thalweg.optim.from_rule({name})(model.parameters(), {options})"
+    beside = []
+    if recipe.schedule != CONSTANT:
+        beside.append(f"schedule {recipe.schedule}")
+    if recipe.clip is not None:
+        beside.append(f"gradients clipped to a norm of {recipe.clip:g}")
+    if recipe.batch_size is not None:
+        beside.append(f"batches of {recipe.batch_size}")
+    return f"{made}  # {', '.join(beside)}" if beside else made
 
 
 def _curve(final: Sequence[Outcome]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from statistics import median
 from ..training.execute import fitting, thread_count
 from ..training.runs import Method, Run
 from ..training.train import Session
+from .space import Configuration
 from .spec import Spec
 
 _WARM, _STEPS = 3, 30
@@ -17,7 +18,7 @@ _PATIENCE = 20.0  # seconds for all methods together
 
 
 def milliseconds_per_step(
-    spec: Spec, chosen: Mapping[Method, float], threads: int
+    spec: Spec, chosen: Mapping[Method, Configuration], threads: int
 ) -> dict[str, float]:
     """The median time of a whole training step of one run: forward, backward, update.
 
@@ -25,7 +26,7 @@ def milliseconds_per_step(
 
     Args:
         spec: the race.
-        chosen: the learning rate of each method.
+        chosen: the configuration of each method.
         threads: how many may be used.
     """
     methods, together = list(chosen), fitting(spec.task)
@@ -37,12 +38,14 @@ def milliseconds_per_step(
     return taken
 
 
-def _in_turns(spec: Spec, chosen: Mapping[Method, float], patience: float) -> dict[str, float]:
+def _in_turns(
+    spec: Spec, chosen: Mapping[Method, Configuration], patience: float
+) -> dict[str, float]:
     # Measured at the very end alone, so that no step has an evaluation in it.
     regime = replace(spec.regime, evaluations=1, epochs=_WARM + _STEPS + 1)
     sessions = {
-        m.name: iter(Session(spec.task, [Run(m, {"lr": lr}, 0)], regime))
-        for m, lr in chosen.items()
+        m.name: iter(Session(spec.task, [Run(m, dict(c.hyper), 0, c.recipe)], regime))
+        for m, c in chosen.items()
     }
     taken: dict[str, list[float]] = {name: [] for name in sessions}
     started = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 from ..training.runs import RANDOM_SEARCH
 from .spec import Spec
 from .statistics import Ties, seeds_needed
+from .unknown import unknowns
 
 _FEW = 4  # names that a sentence can hold
 
@@ -54,7 +55,7 @@ def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]
         found = f"{who} tie for first; {mean}."
     if len(entries) > 1 and RANDOM_SEARCH.name in best:
         found += " Nothing is shown to beat random search: train longer, or look at the task."
-    edges = [name for name in best if entries[name]["edge"]]
+    edges = [name for name in best if "lr" in entries[name]["edges"]]
     if edges:
         rates = "rate" if len(edges) == 1 else "rates"
         lie = "lies" if len(edges) == 1 else "lie"
@@ -62,7 +63,12 @@ def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]
             f" The best learning {rates} of {_listed(edges)} {lie} at the edge of what was tried: "
             "there may be better ones beyond."
         )
-    return {"best": best, "sentence": f"On {spec.task.name}, {found}", "code": leader["code"]}
+    return {
+        "best": best,
+        "sentence": f"On {spec.task.name}, {found}",
+        "code": leader["code"],
+        "unknown": unknowns(result),
+    }
 
 
 def estimate(interval: Mapping[str, float], label: str = "") -> str:

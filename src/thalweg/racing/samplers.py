@@ -1,0 +1,220 @@
+"""How a method's configurations are chosen: a grid of learning rates, Sobol's points, Optuna."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import qmc
+
+from ..errors import UsageError
+from ..rules.core import LogRange
+from ..rules.ranges import Choice
+from ..training.runs import Method
+from . import search
+from .search import Score
+from .space import Configuration, Space
+
+KINDS = ("grid", "sobol", "optuna")
+_SEED = 20_170_101  # of the points; the same for every method, so that all see the same ones
+_NEAR = 0.125  # how far around the best a later round looks, as a share of each range
+_BEYOND = 0.25  # how much a range is widened by
+_EDGE = 0.1  # the outermost share of a range that counts as its edge, at most
+_ASKS = 4  # batches in which Optuna is asked for the first budget
+
+Scores = Mapping[Configuration, Score]
+
+
+class Sampler(Protocol):
+    """Chooses the configurations of one method."""
+
+    def first(self, scores: Scores) -> list[Configuration]:
+        """The next ones of the budget, after those before were scored; none when it is spent."""
+
+    def more(self, scores: Scores, count: int) -> list[Configuration]:
+        """So many more: beyond the edge that the best lies on, else around the best."""
+
+    def edges(self, scores: Scores) -> list[str]:
+        """What the best configuration has at an end of what was tried."""
+
+
+def best(scores: Scores) -> Configuration:
+    """The configuration with the best score; of equals the one with the smaller rate."""
+    return max(sorted(scores, key=lambda c: c.rate), key=lambda c: scores[c])
+
+
+def sampler(kind: str, method: Method, space: Space, budget: int) -> Sampler:
+    """The sampler of this name for a method.
+
+    Args:
+        kind: grid, for learning rates alone, sobol or optuna.
+        method: whose learning rates a grid is of.
+        space: what is tuned.
+        budget: configurations of the first stage.
+
+    Raises:
+        UsageError: Optuna is asked for and not installed.
+    """
+    if kind == "grid":
+        return Grid(method.learning_rates(), space, budget)
+    return Sobol(space, budget) if kind == "sobol" else Optuna(space, budget)
+
+
+class Grid:
+    """Learning rates evenly on a log scale; what `search` says of them."""
+
+    def __init__(self, where: LogRange, space: Space, budget: int) -> None:
+        self.recipe, self.spacing = space.fixed.recipe, search.spacing(where, budget)
+        self.grid = search.grid(where, budget)
+
+    def _of(self, rates: Sequence[float]) -> list[Configuration]:
+        return [Configuration.of(rate, self.recipe) for rate in rates]
+
+    def first(self, scores: Scores) -> list[Configuration]:
+        return [] if scores else self._of(self.grid)
+
+    def more(self, scores: Scores, count: int) -> list[Configuration]:
+        return self._of(search.more(_by_rate(scores), count, self.spacing))
+
+    def edges(self, scores: Scores) -> list[str]:
+        return ["lr"] if search.on_edge(_by_rate(scores)) else []
+
+
+def _by_rate(scores: Scores) -> dict[float, Score]:
+    return {c.rate: score for c, score in scores.items()}
+
+
+class Sobol:
+    """Points of Sobol's sequence, scrambled by Owen's method: even in every axis at once.
+
+    Source: Sobol' (1967), USSR Computational Mathematics and Mathematical Physics 7(4); Owen
+    (1998), Scrambling Sobol' and Niederreiter-Xing Points, Journal of Complexity 14(4); for
+    tuning, Bousquet et al. (2017), Critical Hyper-Parameters: No Random, No Cry, arXiv:1706.03200.
+    """
+
+    def __init__(self, space: Space, budget: int) -> None:
+        self.space, self.budget = space, budget
+        self.shares: dict[Configuration, tuple[float, ...]] = {}
+
+    def first(self, scores: Scores) -> list[Configuration]:
+        if scores:
+            return []
+        return self._distinct(points(len(self.space.axes), self.budget, _SEED))
+
+    def more(self, scores: Scores, count: int) -> list[Configuration]:
+        centre, edges = self.shares[best(scores)], self._edges(scores)
+        low = np.array([share - _NEAR for share in centre])
+        high = np.array([share + _NEAR for share in centre])
+        for k, axis in enumerate(self.space.axes.values()):
+            if isinstance(axis, Choice):
+                low[k] = high[k] = centre[k]
+            elif k in edges:
+                low[k], high[k] = (
+                    (centre[k] - _BEYOND, centre[k]) if edges[k] < 0
+                    else (centre[k], centre[k] + _BEYOND)
+                )  # fmt: skip
+        drawn = points(len(centre), 4 * count, _SEED + len(scores))
+        return self._distinct(low + drawn * (high - low), count)
+
+    def edges(self, scores: Scores) -> list[str]:
+        names = list(self.space.axes)
+        return [names[k] for k in self._edges(scores)]
+
+    def _edges(self, scores: Scores) -> dict[int, int]:
+        """The open axes along which the best lies at an end, and which: -1 or 1."""
+        centre, tried = self.shares[best(scores)], [self.shares[c] for c in scores]
+        outer, found = min(_EDGE, 1 / len(tried)), {}
+        for k in self.space.open:
+            along = [shares[k] for shares in tried]
+            if centre[k] == min(along) and centre[k] <= outer:
+                found[k] = -1
+            elif centre[k] == max(along) and centre[k] >= 1 - outer:
+                found[k] = 1
+        return found
+
+    def _distinct(self, drawn: Any, count: int | None = None) -> list[Configuration]:
+        """The configurations at these points that are new, so many at most."""
+        found: list[Configuration] = []
+        for shares in drawn:
+            made = self.space.at([float(s) for s in shares])
+            if made not in self.shares and (count is None or len(found) < count):
+                self.shares[made] = tuple(map(float, shares))
+                found.append(made)
+        return found
+
+
+def points(axes: int, count: int, seed: int) -> Any:
+    """The first points of a scrambled Sobol sequence, shape (count, axes), in [0, 1).
+
+    Args:
+        axes: how many dimensions.
+        count: how many; where a prefix is as good as any, the same for every longer one.
+        seed: of the scrambling.
+    """
+    sequence = qmc.Sobol(axes, scramble=True, seed=seed)
+    return sequence.random_base2(math.ceil(math.log2(count)))[:count]
+
+
+class Optuna(Sobol):
+    """Optuna's tree-structured Parzen estimator, seeded, asked in a few batches.
+
+    The batches have the same sizes whatever is finished first, and it is told in the order in
+    which it was asked: so the same race asks the same.
+
+    Source: Bergstra et al. (2011), Algorithms for Hyper-Parameter Optimization, NeurIPS; Akiba et
+    al. (2019), Optuna: A Next-generation Hyperparameter Optimization Framework, KDD.
+    """
+
+    def __init__(self, space: Space, budget: int) -> None:
+        super().__init__(space, budget)
+        try:
+            import optuna
+        except ImportError:
+            raise UsageError(
+                "sampler='optuna' needs Optuna; install it with pip install 'thalweg[optuna]'"
+            ) from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.pruned = optuna.trial.TrialState.PRUNED
+        startup = -(-budget // _ASKS)
+        own = optuna.samplers.TPESampler(seed=_SEED, n_startup_trials=startup)
+        self.study = optuna.create_study(direction="maximize", sampler=own)
+        self.asked: dict[Configuration, Any] = {}
+        self.told: set[Configuration] = set()
+
+    def first(self, scores: Scores) -> list[Configuration]:
+        self._tell(scores)
+        room = min(-(-self.budget // _ASKS), self.budget - len(self.asked))
+        found: list[Configuration] = []
+        tries = 0
+        while len(found) < room and tries < 20 * room:
+            trial, tries = self.study.ask(), tries + 1
+            fresh = self._distinct([self._suggested(trial)])
+            if not fresh:  # of a few choices it may ask for one again
+                self.study.tell(trial, state=self.pruned)
+                continue
+            self.asked[fresh[0]] = trial
+            found += fresh
+        return found
+
+    def _suggested(self, trial: Any) -> list[float]:
+        """A point of the space: a share along every range, the middle of an option's."""
+        shares = []
+        for name, axis in self.space.axes.items():
+            if isinstance(axis, Choice):
+                count = len(axis.options)
+                shares.append((trial.suggest_categorical(name, range(count)) + 0.5) / count)
+            else:
+                shares.append(trial.suggest_float(name, 0.0, 1.0))
+        return shares
+
+    def _tell(self, scores: Scores) -> None:
+        for made, trial in self.asked.items():
+            if made in scores and made not in self.told:
+                value = scores[made][0]
+                if math.isfinite(value):
+                    self.study.tell(trial, value)
+                else:  # it was stopped early
+                    self.study.tell(trial, state=self.pruned)
+                self.told.add(made)
