@@ -24,7 +24,11 @@ pi = math.pi
 
 
 def sqrt(x: Any) -> Any:
-    """Square root; NaN below zero."""
+    """Square root; NaN below zero.
+
+    Gradients pass through it with slope 0 at zero: the root of a sum of squares is flat there, and
+    the infinite slope of the root alone would make NaN of them.
+    """
     return _apply("sqrt", x)
 
 
@@ -183,7 +187,7 @@ def _backend(cls: type) -> tuple[int, Backend]:
         if root == "torch":
             return 2, _torch
         if root in ("jax", "jaxlib"):
-            return 2, lambda name, args: getattr(sys.modules["jax.numpy"], name)(*args)
+            return 2, _jax
         if root == "numpy":
             return 1, lambda name, args: getattr(sys.modules["numpy"], name)(*args)
     return 0, lambda name, args: _PYTHON[name](*args)
@@ -194,12 +198,23 @@ def _symbolic(name: str, args: tuple[Any, ...]) -> Any:
     return next(a for a in args if hasattr(a, "__thalweg_op__")).__thalweg_op__(name, args)
 
 
+def _jax(name: str, args: tuple[Any, ...]) -> Any:
+    numpy = sys.modules["jax.numpy"]
+    if name == "sqrt":
+        (x,) = args
+        return numpy.where(x == 0, 0.0, numpy.sqrt(numpy.where(x == 0, 1.0, x)))
+    return getattr(numpy, name)(*args)
+
+
 def _torch(name: str, args: tuple[Any, ...]) -> Any:
     """torch's functions of two arrays refuse plain numbers, so these become 0-dim tensors.
 
     They take the arrays' dtype; two numbers alone, chosen by a condition, keep float64.
     """
     torch = sys.modules["torch"]
+    if name == "sqrt" and args[0].requires_grad:
+        (x,) = args
+        return torch.sqrt(x.masked_fill(x == 0, 1.0)).masked_fill(x == 0, 0.0)
     if len(args) > 1:
         tensors = [a for a in args if isinstance(a, torch.Tensor)]
         kinds = [a.dtype for a in tensors if a.dtype != torch.bool] or [torch.float64]
