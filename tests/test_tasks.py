@@ -223,8 +223,13 @@ def test_losses_and_metrics_against_scikit_learn() -> None:
         assert ours.item() == pytest.approx(theirs, rel=1e-12)
 
 
-@pytest.mark.parametrize("function", [losses.mse, losses.mae, losses.huber, losses.r_squared,
-                                      losses.binary_cross_entropy, losses.binary_accuracy])  # fmt: skip
+@pytest.mark.parametrize(
+    "function",
+    [
+        losses.mse, losses.mae, losses.huber, losses.r_squared, losses.binary_cross_entropy,
+        losses.binary_accuracy,
+    ],
+)  # fmt: skip
 def test_a_column_is_compared_with_a_row_sample_by_sample_and_nothing_else_is(
     function: losses.Criterion,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError, unknown
 from ..rules import Rule, find, registry
+from ..training import FILE
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -87,7 +88,7 @@ def _run(path: Path) -> ModuleType:
 
     Its folder is searched for what it imports, as Python does for a script.
     """
-    name = f"thalweg_file_{path.stem}"
+    name = f"{FILE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}")

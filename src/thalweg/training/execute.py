@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from statistics import median
@@ -15,13 +15,14 @@ from typing import Literal, get_args
 import torch
 
 from ..tasks import Task
+from ..tasks.blame import told
 from . import workers
-from .halving import finish
+from .groups import complete, out_of_memory
+from .memory import fitting
 from .runs import RandomSearch, Regime, Result, Run, count
 from .train import Progress, Session
 
 LANES = 128  # more gain little and cost memory
-_MEMORY = 512 << 20  # bytes that parameters, gradients and states of lanes may take
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
 _WORTH = 20  # seconds that a race must take before it pays to start processes for it
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
@@ -40,6 +41,7 @@ class Execution:
         threads: how many each of them uses.
         microseconds: per run and step, this way; None where nothing was measured.
         alone: per run and step, one after the other.
+        why: what kept the runs from training as lanes, if something did.
     """
 
     mode: Mode
@@ -48,6 +50,7 @@ class Execution:
     threads: int = 1
     microseconds: float | None = None
     alone: float | None = None
+    why: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -72,13 +75,7 @@ class Execution:
             said += f": {self.microseconds:.0f} µs per run and step"
             if self.mode != "one by one":
                 said += f", {self.alone / self.microseconds:.1f}× as fast as one after the other"
-        return said
-
-
-def fitting(task: Task) -> int:
-    """How many models of a task may be in training at once; at least one."""
-    width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
-    return max(1, _MEMORY // (width * 6 * task.parameters()))
+        return f"{said}; {self.why}" if self.why else said
 
 
 def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
@@ -93,9 +90,10 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
         regime: how they will be trained.
     """
     sample = [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
-    lanes = min(LANES, fitting(task), len(sample))
+    lanes = min(LANES, fitting(task, regime.batch_size), len(sample))
     processes = min(cores(), len(runs))
-    measured = _measure(task, sample, regime, lanes)
+    why: list[str] = []
+    measured = _measure(task, sample, regime, lanes, why)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
     ways = []
     for (together, threads), taken in measured.items():
@@ -105,11 +103,11 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
         share = measured[1, 1] / processes
         ways.append((share, Execution("processes", 1, processes, 1, share, alone)))
-    return min(ways, key=itemgetter(0))[1]
+    return replace(min(ways, key=itemgetter(0))[1], why="; ".join(why))
 
 
 def _measure(
-    task: Task, sample: Sequence[Run], regime: Regime, lanes: int
+    task: Task, sample: Sequence[Run], regime: Regime, lanes: int, why: list[str]
 ) -> dict[tuple[int, int], float]:
     """Microseconds per run and step by (runs together, threads), without what does not work.
 
@@ -117,6 +115,9 @@ def _measure(
     for a moment decides nothing, but what it does all the time is seen. One thread is tried too:
     small models gain nothing from more, and on a busy machine threads that wait for each other
     take a hundred times longer.
+
+    Args:
+        why: is told what kept the runs from training as lanes, if something did.
     """
     endless = replace(regime, evaluations=1, epochs=2 * _BURSTS * (_BURST + 1) + 1)
     counts, started = {1, torch.get_num_threads()}, time.perf_counter()
@@ -124,16 +125,22 @@ def _measure(
     ways = {(1, threads): _Way(steps, 1, threads) for threads in counts}
     for way in ways.values():
         way.burst()
-    if lanes > 1:
+    while lanes > 1:
         # Of a big model a few lanes must do: one step of all of them might take minutes.
         few = min(lanes, max(2, int(2e6 / ways[1, 1].typical)))
-        steps = iter(Session(task, sample[:few], endless))
-        together = {(lanes, threads): _Way(steps, few, threads) for threads in counts}
         # A model may fail in vmap with whatever error is its own: then lanes are not for it.
-        with suppress(Exception):
+        try:
+            steps = iter(Session(task, sample[:few], endless))
+            together = {(lanes, threads): _Way(steps, few, threads) for threads in counts}
             for way in together.values():
                 way.burst()
             ways |= together
+            break
+        except Exception as error:
+            if not out_of_memory(error):
+                why.append(f"no lanes, because the model fails in them: {told(error)}")
+                break
+            lanes //= 2
     for _ in range(_BURSTS - 1):
         if time.perf_counter() - started > _WORTH / 2:
             break  # where a step takes seconds, one burst tells enough
@@ -203,7 +210,7 @@ def execute(
             yield group, results
     for group in left:
         with thread_count(way.threads):
-            results = finish(task, group, regime, together=way.lanes, test=test, progress=progress)
+            results = complete(task, group, regime, way.lanes, test=test, progress=progress)
         yield group, results
 
 

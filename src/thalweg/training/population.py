@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from ..tasks import Task
+from .draws import Draws
+from .memory import evaluated
 
 _EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
 
@@ -31,16 +37,19 @@ class Population:
         self.task, self.lanes = task, len(seeds)
         models = [build(task, seed) for seed in seeds]
         self.model = models[0]
+        self.whole = _Whole(task, self.model, _changing(task, self.model))
+        self.draws = Draws(seeds)
         self.names = [n for n, p in self.model.named_parameters() if p.requires_grad]
         each = [dict(m.named_parameters()) for m in models]
         self.parameters = [
             torch.stack([p[name].detach() for p in each]).requires_grad_() for name in self.names
         ]
-        # What is not trained is shared, unless the seed decided it.
+        # What is not trained is shared, unless the seed decided it or training changes it.
         self.fixed = {}
         self.fixed_dims: dict[str, int | None] = {}
         for name, values in _not_trained(models).items():
             alike = all(torch.equal(value, values[0]) for value in values)
+            alike = alike and (name not in self.whole.changing or self.lanes == 1)
             self.fixed[name] = values[0] if alike else torch.stack(values)
             self.fixed_dims[name] = None if alike else 0
         self._settle()
@@ -64,6 +73,7 @@ class Population:
         """
         chosen = torch.tensor(lanes)
         self.lanes = len(lanes)
+        self.draws.keep(lanes)
         self.parameters = [
             p.detach().index_select(0, chosen).requires_grad_() for p in self.parameters
         ]
@@ -90,60 +100,198 @@ class Population:
             Losses (lanes,), and gradients stacked like the parameters.
         """
         self.model.train()
-        if self.lanes == 1:
-            loss = self.task.loss(self.model(x[0]), y[0])
-            gradients = torch.autograd.grad(loss, self.own)
-            return loss.detach()[None], [g[None] for g in gradients]
-        with _WeightsFirst():
-            losses = self._over_lanes(self.parameters, x, y, self.task.loss)
+        with self._drawing(0, self.lanes):
+            if self.lanes == 1:
+                loss = self.task.objective(self.model, x[0], y[0])
+                gradients = torch.autograd.grad(loss, self.own, materialize_grads=True)
+                return loss.detach()[None], [g[None] for g in gradients]
+            with _WeightsFirst():
+                losses, changed = self._over_lanes(self.parameters, self.fixed, x, y)
+        self.fixed |= {name: value.detach() for name, value in changed.items()}
         # A lane's loss depends on its own parameters alone: the gradient of the sum is the
         # gradients of all.
-        gradients = torch.autograd.grad(losses.sum(), self.parameters)
+        gradients = torch.autograd.grad(losses.sum(), self.parameters, materialize_grads=True)
         return losses.detach(), list(gradients)
 
     @torch.no_grad()
     def losses(self, parameters: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """The losses (lanes,) that these stacked parameters would have on their mini-batches."""
-        return self._over_lanes(parameters, x, y, self.task.loss)
+        """The losses (lanes,) that these stacked parameters would have on their mini-batches.
+
+        The model's running statistics stay as they are.
+        """
+        self.model.train()
+        # What the model changes in place, it changes in a copy.
+        fixed = {
+            name: value.clone() if name in self.whole.changing else value
+            for name, value in self.fixed.items()
+        }
+        with self._drawing(0, self.lanes):
+            if self.lanes == 1:
+                own = dict(zip(self.names, (p[0] for p in parameters), strict=True)) | fixed
+                return self.whole.call(own, x[0], y[0])[0][None]
+            return self._over_lanes(parameters, fixed, x, y)[0]
+
+    @contextmanager
+    def _drawing(self, first: int, count: int) -> Iterator[None]:
+        """What these lanes draw comes from their own states, whatever happens beside them."""
+        training, fast = self.model.training, torch.backends.mha.get_fastpath_enabled()
+        # A fused encoder layer is there for evaluation alone, and not in lanes.
+        torch.backends.mha.set_fastpath_enabled(False)
+        # Fused attention has no lanes either; written out it has.
+        kernel = sdpa_kernel(SDPBackend.MATH) if self.lanes > 1 else nullcontext()
+        try:
+            with kernel, self.draws.of(first, count, training=training, stacked=self.lanes > 1):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+    def _over_lanes(
+        self, parameters: Sequence[Tensor], fixed: Mapping[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of every lane, and the buffers that this changed."""
+
+        def one(
+            own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tensor, targets: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.whole.call(dict(zip(self.names, own, strict=True)) | fixed, inputs, targets)
+
+        lanes = vmap(one, (0, self.fixed_dims, 0, 0), randomness="different")
+        return lanes(list(parameters), dict(fixed), x, y)
 
     @torch.no_grad()
     def evaluate(self, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and metric (lanes,) of every lane on the whole of one data set."""
-        x, y = data
+        """Loss and metric (lanes,) of every lane on the whole of one data set.
+
+        Lanes and samples are taken in parts, so that their activations fit.
+        """
         self.model.eval()
-        task = self.task
-
-        def both(outputs: Tensor, targets: Tensor) -> Tensor:
-            return torch.stack(
-                [task.loss(outputs, targets), task.metric.function(outputs, targets)]
-            )
-
-        values = self._over_lanes(self.parameters, x, y, both, shared=True)
+        together, samples = evaluated(self.task, _EVALUATED)
+        parts = []
+        for first in range(0, self.lanes, together):
+            count = min(together, self.lanes - first)
+            with self._drawing(first, count):
+                parts.append(self._evaluate(first, count, data, samples))
         self.model.train()
+        values = torch.cat(parts)
         return values[:, 0], values[:, 1]
 
-    def _over_lanes(
+    def _evaluate(
+        self, first: int, count: int, data: tuple[Tensor, Tensor], samples: int
+    ) -> Tensor:
+        """Loss and metric (count, 2) of these lanes."""
+        task, step, total = self.task, self.task.step, len(data[0])
+        pieces = list(zip(*(values.split(samples) for values in data), strict=True))
+        loss = torch.zeros(count)
+        outputs = []
+        for x, y in pieces:
+            if step is not None:
+                own = self._apply(first, count, lambda x, y: step(self.model, (x, y)), x, y)
+                loss = loss + own * (len(x) / total)
+            if task.step is None or not task.judged_by_loss:
+                outputs.append(self._apply(first, count, lambda x, y: self.model(x), x, y))
+
+        def judge(outputs: Tensor) -> Tensor:
+            own = [] if task.step is not None else [task.loss(outputs, data[1])]
+            if not task.judged_by_loss:
+                own.append(task.metric.function(outputs, data[1]))
+            return torch.stack(own)
+
+        if not outputs:
+            return torch.stack([loss, loss], 1)
+        whole = _joined(outputs)
+        judged = vmap(judge, randomness="different")(whole) if self.lanes > 1 else judge(
+            _first(whole)
+        )[None]  # fmt: skip
+        loss = judged[:, 0] if task.step is None else loss
+        return torch.stack([loss, loss if task.judged_by_loss else judged[:, -1]], 1)
+
+    def _apply(
         self,
-        parameters: Sequence[Tensor],
+        first: int,
+        count: int,
+        function: Callable[[Tensor, Tensor], Any],
         x: Tensor,
         y: Tensor,
-        judge: Callable[[Tensor, Tensor], Tensor],
-        shared: bool = False,
-    ) -> Tensor:
-        def one(
-            own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tensor, targets: Tensor
-        ) -> Tensor:
-            named = dict(zip(self.names, own, strict=True)) | fixed
-            return judge(functional_call(self.model, named, (inputs,)), targets)
-
+    ) -> Any:
+        """What a function of the model gives for these lanes, stacked."""
         if self.lanes == 1:
-            own = [p[0] for p in parameters]
-            return one(own, self.fixed, *((x, y) if shared else (x[0], y[0])))[None]
-        data, together = (None, _EVALUATED) if shared else (0, None)
-        lanes = vmap(
-            one, (0, self.fixed_dims, data, data), randomness="different", chunk_size=together
-        )
-        return lanes(list(parameters), self.fixed, x, y)
+            return tree_map(lambda value: value[None], function(x, y))
+        part = slice(first, first + count)
+
+        def one(own: Sequence[Tensor], fixed: dict[str, Tensor]) -> Any:
+            named = dict(zip(self.names, own, strict=True)) | fixed
+            return functional_call(_Calling(self.model, function), _inner(named), (x, y))
+
+        fixed = {n: v if self.fixed_dims[n] is None else v[part] for n, v in self.fixed.items()}
+        lanes = vmap(one, (0, self.fixed_dims), randomness="different")
+        return lanes([p[part] for p in self.parameters], fixed)
+
+
+class _Calling(nn.Module):
+    """A module whose forward pass is a function that uses another."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+        self.training = model.training
+
+    def forward(self, x: Tensor, y: Tensor) -> Any:
+        return self.function(x, y)
+
+
+class _Whole(nn.Module):
+    """A model with its loss, which also shows the buffers that a training pass changed.
+
+    Args:
+        task: whose loss.
+        model: the model.
+        changing: the names of these buffers.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, changing: frozenset[str]) -> None:
+        super().__init__()
+        self.task, self.model, self.changing = task, model, changing
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = self.task.objective(self.model, x, y)
+        return loss, {name: self.model.get_buffer(name) for name in self.changing}
+
+    def call(
+        self, named: Mapping[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same with other parameters and buffers."""
+        found: tuple[Tensor, dict[str, Tensor]] = functional_call(self, _inner(named), (x, y))
+        return found
+
+
+def _inner(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a model's tensors as those of one inside another."""
+    return {f"model.{name}": value for name, value in named.items()}
+
+
+def _changing(task: Task, model: nn.Module) -> frozenset[str]:
+    """The buffers that a training pass changes, as running statistics are."""
+    if not any(True for _ in model.buffers()):
+        return frozenset()
+    trial = copy.deepcopy(model).train()
+    before = {name: value.clone() for name, value in trial.named_buffers()}
+    x, y = (values[: task.batch_size] for values in task.train)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        task.objective(trial, x, y)
+    after = dict(trial.named_buffers())
+    return frozenset(n for n, v in before.items() if not torch.equal(v, after[n]))
+
+
+def _joined(outputs: Sequence[Any]) -> Any:
+    """The outputs for parts of a data set as those for the whole; lanes come first."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return tree_map(lambda *parts: torch.cat(parts, 1) if parts[0].dim() > 1 else parts[0],
+                    outputs[0], *outputs[1:])  # fmt: skip
+
+
+def _first(outputs: Any) -> Any:
+    return tree_map(lambda value: value[0], outputs)
 
 
 def _not_trained(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:

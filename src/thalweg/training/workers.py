@@ -21,7 +21,8 @@ import torch
 
 from ..rules.core import Rule
 from ..tasks import Task
-from .halving import finish
+from . import FILE
+from .groups import complete
 from .runs import Regime, Result, Run
 
 
@@ -66,7 +67,7 @@ def spread(
         multiprocessing.get_context("spawn"),
         initializer=_begin,
         # Plain pickle copies tensors; torch's own way needs room in /dev/shm.
-        initargs=(_homes(groups), pickle.dumps((task, regime, test))),
+        initargs=(_homes(task, groups), pickle.dumps((task, regime, test))),
     )
     try:
         with _uninterrupted():
@@ -100,13 +101,16 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _homes(groups: Sequence[Sequence[Run]]) -> dict[str, str]:
-    """The files of the rules whose modules cannot be found by their name."""
+def _homes(task: Task, groups: Sequence[Sequence[Run]]) -> dict[str, str]:
+    """The files of the rules and of the task whose modules cannot be found by their name."""
     rules = {run.method for group in groups for run in group if isinstance(run.method, Rule)}
-    names = {rule.formula.__module__ for rule in rules} - {"__main__"}
+    freight = pickle.dumps(task)
+    # A pickle names the module of every function and class that it needs.
+    own = {name for name in sys.modules if name.startswith(FILE) and name.encode() in freight}
+    names = {rule.formula.__module__ for rule in rules} - {"__main__"} | own
     return {
         name: str(sys.modules[name].__file__)
-        for name in names
+        for name in sorted(names)
         if not importlib.machinery.PathFinder.find_spec(name.partition(".")[0])
         and getattr(sys.modules.get(name), "__file__", None)
     }
@@ -139,4 +143,4 @@ def _end_with_parent() -> None:
 
 def _train(group: Sequence[Run]) -> list[Result]:
     task, regime, test = _given
-    return finish(task, group, regime, test=test)
+    return complete(task, group, regime, 1, test=test)

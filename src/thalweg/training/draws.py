@@ -1,0 +1,110 @@
+"""Random numbers of lanes: each run draws its own, whoever trains beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Draws:
+    """A random state per lane, which what a model draws is taken from.
+
+    So dropout differs from lane to lane, and a run draws the same numbers alone and in company.
+
+    Args:
+        seeds: one per lane.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
+        # Whether the model draws at all, when it trains and when it is evaluated: found out once,
+        # because watching costs time.
+        self.known: dict[bool, bool] = {}
+
+    @contextmanager
+    def of(self, first: int, lanes: int, *, training: bool, stacked: bool) -> Iterator[None]:
+        """Have what is drawn here come from these lanes' states.
+
+        Args:
+            first: the first of them.
+            lanes: how many there are.
+            training: whether the model is in training mode.
+            stacked: whether tensors have a leading dimension for the lanes.
+        """
+        if not self.known.get(training, True):
+            yield
+            return
+        outer = torch.get_rng_state()
+        own = self.states[first : first + lanes]
+        begun = list(own)
+        try:
+            with _LaneByLane(own, stacked):
+                yield
+        finally:
+            torch.set_rng_state(outer)
+        self.states[first : first + lanes] = own
+        drawn = any(not torch.equal(a, b) for a, b in zip(begun, own, strict=True))
+        self.known[training] = drawn
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Forget all but these lanes."""
+        self.states = [self.states[lane] for lane in lanes]
+
+
+class _LaneByLane(TorchDispatchMode):
+    """Calls what draws random numbers once per lane, each time with the lane's own state.
+
+    It stands below vmap, where a tensor of all lanes has a leading dimension for them. Numbers
+    are drawn in the order of a contiguous tensor: layouts differ between a model alone and lanes.
+    """
+
+    def __init__(self, states: list[Tensor], stacked: bool) -> None:
+        super().__init__()
+        self.states, self.stacked = states, stacked
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        lanes = len(self.states)
+        if self.stacked and not any(_shared(value, lanes) for value in args):
+            return func(*args, **kwargs)
+        found = []
+        for lane, state in enumerate(self.states):
+            own = [self._part(value, lane) for value in args]
+            solid = [v.contiguous() if isinstance(v, Tensor) else v for v in own]
+            torch.set_rng_state(state)
+            found.append(func(*solid, **kwargs))
+            self.states[lane] = torch.get_rng_state()
+            if func._schema.is_mutable and solid[0] is not own[0]:
+                own[0].copy_(solid[0])
+        if func._schema.is_mutable:
+            return args[0]
+        if not self.stacked:
+            return found[0]
+        if isinstance(found[0], tuple):
+            return tuple(torch.stack(parts) for parts in zip(*found, strict=True))
+        return torch.stack(found)
+
+    def _part(self, value: Any, lane: int) -> Any:
+        if not (self.stacked and _shared(value, len(self.states))):
+            return value
+        return value[lane] if isinstance(value, Tensor) else value[1:]
+
+
+def _shared(value: object, lanes: int) -> bool:
+    """Whether this is a tensor, or the size of one, with a leading dimension for the lanes."""
+    if isinstance(value, Tensor):
+        return value.dim() > 0 and value.shape[0] == lanes
+    return isinstance(value, list | tuple) and len(value) > 0 and value[0] == lanes

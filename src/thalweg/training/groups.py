@@ -1,0 +1,144 @@
+"""Groups of runs brought to their end, whatever befalls them."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from ..errors import ThalwegError, UsageError
+from ..tasks import Task
+from ..tasks.blame import told
+from .halving import finish
+from .runs import Regime, Result, Run
+from .train import Progress
+
+
+def complete(
+    task: Task,
+    runs: Sequence[Run],
+    regime: Regime,
+    together: int,
+    *,
+    test: bool = False,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Train a group of runs; if memory runs out half as many together, and so on.
+
+    If the model fails, the runs are trained one by one, and each that fails alone is recorded as
+    one that diverged, and told of in a warning; the others go on.
+
+    Args:
+        task: what to train.
+        runs: rules alone, or random search alone; brackets whole.
+        regime: how.
+        together: how many may train as lanes at once.
+        test: measure the test set too.
+        progress: called with the number of run-steps that were done, or need not be; with a
+            negative number where they are done again.
+
+    Returns:
+        A result per run, in their order.
+
+    Raises:
+        ThalwegError: memory does not suffice for a single run.
+    """
+    together = min(together, len(runs))
+    while True:
+        counted = _Counted(progress)
+        try:
+            return finish(task, runs, regime, together=together, test=test, progress=counted)
+        except UsageError:
+            raise
+        except Exception as error:
+            counted.back()
+            if not out_of_memory(error):
+                return _alone(task, runs, regime, error, test=test, progress=progress)
+            if together == 1:
+                raise ThalwegError(
+                    f"task {task.name!r}: memory does not suffice for a single run "
+                    f"({told(error)}); take a smaller batch_size or model"
+                ) from error
+        together //= 2
+        warnings.warn(
+            f"out of memory; {together} run{'s' * (together > 1)} at once from here on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this says that memory ran out; torch has several ways to say it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def _alone(
+    task: Task,
+    runs: Sequence[Run],
+    regime: Regime,
+    error: Exception,
+    *,
+    test: bool,
+    progress: Progress | None,
+) -> list[Result]:
+    """The runs of a group that failed, one by one; those that fail again have no result."""
+    if len(runs) == 1:
+        return [_failed(task, runs[0], regime, error, test, progress)]
+    if any(run.bracket for run in runs):
+        # Who is stopped depends on all of a bracket: they fail or finish together.
+        return [_failed(task, run, regime, error, test, progress) for run in runs]
+    return [
+        result
+        for run in runs
+        for result in complete(task, [run], regime, 1, test=test, progress=progress)
+    ]
+
+
+def _failed(
+    task: Task, run: Run, regime: Regime, error: Exception, test: bool, progress: Progress | None
+) -> Result:
+    """What is left of a run whose model raised: nothing that could be judged."""
+    warnings.warn(
+        f"{run.method.name} at {dict(run.hyper)}, seed {run.seed}, fails and counts as diverged: "
+        f"{told(error)}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    regime = regime.under(run.recipe)
+    steps = regime.milestones(len(task.train[0]))
+    if progress is not None:
+        progress(steps[-1])
+    lost = [math.nan] * len(steps)
+    tested = [math.nan] * 2 if test else []
+    return Result(steps, lost, lost, lost, tested, tested, diverged_at=steps[-1])
+
+
+class _Counted:
+    """Passes progress on, and can take it back; ends a process that a model forked off.
+
+    Args:
+        progress: what is told, if anything.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress, self.done, self.process = progress, 0, os.getpid()
+
+    def __call__(self, run_steps: int) -> None:
+        if os.getpid() != self.process:
+            os._exit(1)  # a copy of this race; nothing may be written twice
+        self.done += run_steps
+        if self.progress is not None:
+            self.progress(run_steps)
+
+    def back(self) -> None:
+        """Take back all that was counted."""
+        if self.progress is not None and self.done:
+            self.progress(-self.done)

@@ -1,0 +1,93 @@
+"""How much memory runs take, estimated before they are given any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ..tasks import Task
+
+# Parameters, gradients, up to three states, and what a step needs in between.
+_COPIES = 6
+# The bytes that these may take for all lanes together: beyond it more lanes gain nothing.
+_PARAMETERS = 512 << 20
+_SHARE = 0.5  # of the free memory
+
+_EVALUATED = 256 << 20  # bytes of activations at a time while a data set is evaluated
+_FEWEST = 64  # samples at a time, before lanes are
+
+_known: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
+
+
+def activations(task: Task) -> int:
+    """Bytes that a training pass keeps for its gradient, per sample; at least one."""
+    if task not in _known:
+        model = task._build().train()
+        x, y = (values[:2] for values in task.train)
+        own = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
+        _known[task] = max(1, _kept(task, model, x, y, own) // len(x))
+    return _known[task]
+
+
+def _kept(task: Task, model: nn.Module, x: Tensor, y: Tensor, own: set[int]) -> int:
+    seen: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in own:
+            seen[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
+        try:
+            loss = task.objective(model, x, y)
+        except Exception:  # two samples may be too few for it; then only the inputs are known
+            return 4 * (x.nbytes + y.nbytes)
+    del loss
+    return sum(seen.values())
+
+
+def fitting(task: Task, batch_size: int | None = None) -> int:
+    """How many models of a task may be in training at once; at least one.
+
+    Args:
+        task: what is trained.
+        batch_size: samples in a mini-batch; the task's own number by default.
+    """
+    width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
+    parameters = width * _COPIES * task.parameters()
+    batch = batch_size or task.batch_size
+    # Gradients of activations take as much again as the activations.
+    each = parameters + 2 * batch * activations(task)
+    return max(1, min(_PARAMETERS // parameters, int(_SHARE * available()) // each))
+
+
+def available() -> int:
+    """Bytes of memory that are free; what the machine has where that cannot be told."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 4 << 30
+
+
+def evaluated(task: Task, most: int) -> tuple[int, int]:
+    """Lanes and samples that are evaluated at a time.
+
+    Args:
+        task: what is evaluated.
+        most: lanes at a time, where memory allows it.
+    """
+    each = activations(task)
+    lanes = max(1, min(most, _EVALUATED // (_FEWEST * each)))
+    return lanes, max(1, _EVALUATED // (lanes * each))
