@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..schedules import KINDS
 
 if TYPE_CHECKING:
     from ..rules import Rule
     from ..training.runs import RandomSearch
+
+_OPTIONS = (
+    "budget", "seeds", "epochs", "batch_size", "tune", "sampler", "schedule", "warmup", "clip",
+    "prune",
+)  # fmt: skip
 
 _EXAMPLES = """\
 examples:
@@ -27,6 +32,10 @@ examples:
       an optimizer of your own, and one JSON document on stdout
   thalweg race my_task.py
       a model and data of your own; `thalweg init` writes such a file
+  thalweg race digits-mlp --tune all --budget 32
+      every hyperparameter, schedule, clipping and batch size, 32 configurations each
+  thalweg race digits-mlp wine-mlp spiral-mlp --schedule cosine --warmup 0.05 --clip 1
+      three tasks, and what they say together; all train with this schedule and clipping
   thalweg race --list
       the tasks
 
@@ -46,8 +55,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "task", nargs="?", metavar="TASK",
-        help="its name (see --list), or FILE.py[:NAME] for one of your own",
+        "task", nargs="*", metavar="TASK",
+        help="its name (see --list), or FILE.py[:NAME] for one of your own; several are raced "
+        "one after the other, and compared together",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
     parser.add_argument(
@@ -57,7 +67,32 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--budget", type=int, metavar="N",
-        help="learning rates that each tries before the grid is continued (default: 9)",
+        help="configurations that each tries before the search is continued (default: 9)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tune", metavar="A,B,…", type=_names,
+        help="what is searched beside the learning rate: all, or some of the hyperparameters, "
+        "weight_decay, schedule, warmup, clip, batch_size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sampler", choices=("grid", "sobol", "optuna"),
+        help="how configurations are chosen (default: a grid of learning rates; Sobol's points "
+        "where more is tuned)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=KINDS, help="of the learning rate, for all (default: constant)"
+    )
+    parser.add_argument(
+        "--warmup", type=float, metavar="SHARE",
+        help="share of the steps over which the learning rate rises first, as 0.05",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clip", type=float, metavar="NORM",
+        help="norm that the gradients of a step together may have (default: any)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-prune", dest="prune", action="store_false", default=None,
+        help="train every configuration to its end, instead of stopping those that fall behind",
     )  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, metavar="N",
@@ -90,41 +125,39 @@ def run(args: argparse.Namespace) -> int:
         for name, builder in tasks.registry().items():
             print(f"{name:24}{builder.title}")
         return 0
-    if args.task is None:
+    if not args.task:
         raise UsageError("name a task; --list shows them")
-    task = load_task(args.task)
+    given = [load_task(name) for name in args.task]
     optimizers = None if args.optimizers is None else [_entrant(n) for n in args.optimizers]
 
-    from ..racing import race
+    from ..racing import race, races
+    from ..racing.several import folder
     from ..report import html
-    from .show import Progress, table
+    from .show import Progress, table, together
 
-    out = args.out or Path("races", _folder(task.name))
-    chosen = {
-        name: value
-        for name in ("budget", "seeds", "epochs", "batch_size")
-        if (value := getattr(args, name)) is not None
-    }
+    several = len(given) > 1
+    out = args.out or Path("races", "+".join(folder(task.name) for task in given)[:100])
+    chosen = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     try:
         with Progress(sys.stderr) as progress:
-            found = race(task, optimizers=optimizers, out=out, watcher=progress, **chosen)
+            common = {"optimizers": optimizers, "out": out, "watcher": progress, **chosen}
+            found = races(given, **common) if several else race(given[0], **common)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"what is finished is kept in {out}; the same command goes on from there"
         ) from None
-    report = out / "report.html"
-    html.write(found.document, report)
+    documents = found.document["races"] if several else [found.document]
+    places = [out / folder(task.name) if several else out for task in given]
     if args.json:
         print(json.dumps(found.document))
-    else:
-        print(table(found.document))
-    print(f"report: {report}", file=sys.stderr)
+    for document, place in zip(documents, places, strict=True):
+        html.write(document, place / "report.html")
+        if not args.json:
+            print(table(document))
+        print(f"report: {place / 'report.html'}", file=sys.stderr)
+    if several and not args.json:
+        print(together(found.document))
     return 0
-
-
-def _folder(task: str) -> str:
-    """A task's name as a folder's: quadratic:dim=50,noise=0.1 is quadratic-dim=50-noise=0.1."""
-    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def _names(text: str) -> list[str]:

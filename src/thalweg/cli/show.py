@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from ..report import text as write
 
+_SHOWN = (1.0, 1.5, 2.0, 4.0)  # τ of the profiles' columns
 _NARROWEST = 100  # columns: below this the table wraps instead of losing what it says
 
 
@@ -100,15 +101,13 @@ def table(document: Mapping[str, Any]) -> str:
     decimals = {key: _decimals(document, key) for key in ("validation", "test")}
     for entry in document["optimizers"]:
         found.add_row(*_row(entry, document, decimals), style="bold" if entry["tied"] else "")
-    console = Console(
-        file=io.StringIO(),
-        width=max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns),
-        force_terminal=False,
-    )
+    console = _console()
     console.print(found)
     console.print(document["verdict"]["sentence"], markup=False, highlight=False)
     if document["verdict"]["code"]:
         console.print(f"\n    {document['verdict']['code']}\n", markup=False, highlight=False)
+    for unknown in document["verdict"].get("unknown", ()):
+        console.print(f"- {unknown}", markup=False, highlight=False)
     seeds = document["setting"]["seeds"]
     over = f"± is half the 95 % interval over {seeds} seeds; " if seeds > 1 else ""
     console.print(f"{over}good decades: the range of learning rates about as good as the best",
@@ -116,6 +115,58 @@ def table(document: Mapping[str, Any]) -> str:
     runs, seconds = document["runs"], write.duration(document["seconds"])
     console.print(f"{runs:,} runs in {seconds}; {document['setting']['executor']}",
                   markup=False, highlight=False)  # fmt: skip
+    if search := document.get("search"):
+        console.print(_cost(search), markup=False, highlight=False)
+    return _text(console)
+
+
+def _cost(search: Mapping[str, Any]) -> str:
+    """What the search did, and what stopping early has saved of it."""
+    taken, whole = search["run_steps"], search["run_steps_of_full_search"]
+    if not search["stopped"]:
+        return f"the search took {taken:,} run-steps; nothing was stopped early"
+    return (
+        f"the search took {taken:,} of {whole:,} run-steps: {search['stopped']} runs that fell "
+        f"behind were stopped early, which saved {100 * search['saved']:.0f} %"
+    )
+
+
+def together(document: Mapping[str, Any]) -> str:
+    """What races on several tasks say together, as a table with a sentence.
+
+    Args:
+        document: of the schema `thalweg.races/1`.
+    """
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    found.add_column("optimizer", no_wrap=True)
+    taus = [tau for tau in document["profile"]["tau"] if tau in _SHOWN]
+    for heading in ("mean\nrank", "first\non", "target\nmet", *(f"within\n{t:g}×" for t in taus)):
+        found.add_column(heading, justify="right")
+    for entry in document["optimizers"]:
+        shares = dict(zip(document["profile"]["tau"], entry["profile"], strict=True))
+        found.add_row(
+            entry["name"], f"{entry['mean_rank']:.1f}", str(entry["first"]),
+            *(f"{100 * share:.0f} %" for share in (entry["solved"], *(shares[t] for t in taus))),
+        )  # fmt: skip
+    console = _console()
+    console.print(found)
+    console.print(document["verdict"]["sentence"], markup=False, highlight=False)
+    console.print(
+        f"target met, within τ×: of {document['profile']['problems']} problems, a task and a seed "
+        "each, those that reached the target loss, and those that took at most τ times the share "
+        "of steps that the fastest took",
+        markup=False, highlight=False,
+    )  # fmt: skip
+    return _text(console)
+
+
+def _console() -> Console:
+    """One to print on for a text as wide as the terminal."""
+    width = max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns)
+    return Console(file=io.StringIO(), width=width, force_terminal=False)
+
+
+def _text(console: Console) -> str:
     stream = console.file
     assert isinstance(stream, io.StringIO)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines())

@@ -1,6 +1,7 @@
 """The fair race: the same budget for every optimizer, chosen on validation, judged on test."""
 
 from .run import Race, Silence, Watcher, race
+from .several import Races, races
 from .spec import Spec
 
-__all__ = ["Race", "Silence", "Spec", "Watcher", "race"]
+__all__ = ["Race", "Races", "Silence", "Spec", "Watcher", "race", "races"]

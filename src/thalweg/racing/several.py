@@ -1,0 +1,217 @@
+"""Races on several tasks, and what they say together: profiles, mean ranks, time to target."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ..errors import UsageError
+from ..records import plain, write_json
+from ..tasks import Task, find
+from .run import Race, Watcher, race
+from .summary import environment
+
+SCHEMA = "thalweg.races/1"
+TAUS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)  # where profiles are tabulated
+_LEVEL = 0.95
+
+
+@dataclass
+class Races:
+    """Finished races of the same optimizers on several tasks.
+
+    Attributes:
+        races: one per task.
+        document: what they say together, and their documents.
+    """
+
+    races: list[Race]
+    document: dict[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.document["verdict"]["sentence"])
+
+
+def races(
+    tasks: Sequence[Task | str],
+    *,
+    out: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> Races:
+    """Race the same optimizers on several tasks, one after the other.
+
+    Args:
+        tasks: two or more, or their names.
+        out: folder for them; each has a folder of its own in it.
+        watcher: is told how the races go.
+        **options: of `race`, alike for all.
+
+    Raises:
+        UsageError: an argument cannot work, or a task is named twice.
+    """
+    found = [find(task) if isinstance(task, str) else task for task in tasks]
+    names = [task.name for task in found]
+    if len(found) < 2:
+        raise UsageError("races are of two tasks or more; for one there is race")
+    if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
+        raise UsageError(f"task {twice[0]!r} is named twice")
+    done = []
+    for task in found:
+        if watcher is not None:
+            watcher.say(f"{task.name}:")
+        place = None if out is None else Path(out, folder(task.name))
+        done.append(race(task, out=place, watcher=watcher, **options))
+    document = across([own.document for own in done])
+    if out is not None:
+        write_json(Path(out, "race.json"), document)
+    return Races(done, document)
+
+
+def folder(task: str) -> str:
+    """A task's name as a folder's: quadratic:dim=50,noise=0.1 is quadratic-dim=50-noise=0.1."""
+    return re.sub(r"[^\w.=-]+", "-", task)
+
+
+def across(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What races of the same optimizers say together, schema `thalweg.races/1`.
+
+    Every pair of a task and a seed is a problem. What an optimizer costs on it is the share of
+    its steps after which it met the task's target, a validation loss set from the best that any
+    of them reached. Its performance profile is the share of problems that it solved at no more
+    than τ times the least cost.
+
+    Args:
+        documents: of the schema `thalweg.race/1`, one per task.
+
+    Returns:
+        Plain data: `optimizers` by mean rank, `profile`, `ranks`, `verdict`, `races`.
+
+    Raises:
+        UsageError: the races are of different optimizers.
+
+    Source: Dolan & Moré (2002), Benchmarking Optimization Software with Performance Profiles,
+    Mathematical Programming 91; Demšar (2006), Statistical Comparisons of Classifiers over
+    Multiple Data Sets, JMLR 7, for mean ranks, Friedman's test and the critical difference.
+    """
+    entries = [{e["name"]: e for e in d["optimizers"]} for d in documents]
+    names = list(entries[0])
+    if any(set(own) != set(names) for own in entries):
+        raise UsageError("the races are of different optimizers; compare the same ones")
+    ranks = _ranks(documents, names)
+    costs = {name: [c for own in entries for c in _costs(own[name])] for name in names}
+    ratios = _ratios(costs)
+    order = sorted(names, key=lambda name: (sum(ranks[name]), name))
+    optimizers = [
+        {
+            "name": name,
+            "mean_rank": float(np.mean(ranks[name])),
+            "ranks": ranks[name],
+            "first": sum(bool(own[name]["tied"]) for own in entries),
+            "time_to_target": [_median(_costs(own[name])) for own in entries],
+            "solved": sum(math.isfinite(r) for r in ratios[name]) / max(1, len(ratios[name])),
+            "ratios": sorted(ratios[name]),
+            "profile": [profile(ratios[name], tau) for tau in TAUS],
+        }
+        for name in order
+    ]
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "tasks": [d["task"] for d in documents],
+        "optimizers": optimizers,
+        "profile": {"tau": list(TAUS), "problems": len(ratios[names[0]]),
+                    "unsolved": len(costs[names[0]]) - len(ratios[names[0]])},
+        "ranks": _friedman([ranks[name] for name in order]),
+        "runs": sum(d["runs"] for d in documents),
+        "seconds": sum(d["seconds"] for d in documents),
+        "environment": environment(),
+        "races": list(documents),
+    }  # fmt: skip
+    result["verdict"] = {"sentence": _sentence(result)}
+    return dict(plain(result))
+
+
+def profile(ratios: Sequence[float], tau: float) -> float:
+    """The share of problems solved at no more than `tau` times the least cost.
+
+    Args:
+        ratios: cost by least cost of each problem, infinity where it was not solved.
+        tau: 1 or more.
+    """
+    return sum(r <= tau for r in ratios) / len(ratios) if ratios else 0.0
+
+
+def _ranks(documents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[float]]:
+    """For every optimizer its rank by mean test metric on each task; equals share theirs."""
+    columns = []
+    for document in documents:
+        tests = {e["name"]: e["test"]["mean"] for e in document["optimizers"]}
+        sign = -1.0 if document["setting"]["metric"]["higher_is_better"] else 1.0
+        columns.append(stats.rankdata([sign * tests[name] for name in names]))
+    return {name: [float(own[k]) for own in columns] for k, name in enumerate(names)}
+
+
+def _costs(entry: Mapping[str, Any]) -> list[float]:
+    """The share of its steps that each seed took to the target; infinity for a miss."""
+    steps, reached = entry["by_seed"]["steps"], entry["by_seed"]["steps_to_target"]
+    return [math.inf if r is None else max(r, 1.0) / steps for r in reached]
+
+
+def _median(costs: Sequence[float]) -> float | None:
+    middle = median(costs)
+    return middle if math.isfinite(middle) else None
+
+
+def _ratios(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Cost by least cost of every problem that any optimizer solved."""
+    least = [min(own) for own in zip(*costs.values(), strict=True)]
+    return {
+        name: [c / b for c, b in zip(own, least, strict=True) if math.isfinite(b)]
+        for name, own in costs.items()
+    }
+
+
+def _friedman(ranks: Sequence[Sequence[float]]) -> dict[str, float | None]:
+    """Friedman's test that all rank alike, and the difference of mean ranks that matters."""
+    optimizers, tasks = len(ranks), len(ranks[0])
+    if optimizers < 3 or tasks < 3:
+        return {"p": None, "critical_difference": None}
+    alike = len({tuple(own) for own in ranks}) == 1
+    quantile = stats.studentized_range.ppf(_LEVEL, optimizers, np.inf) / math.sqrt(2)
+    return {
+        "p": 1.0 if alike else float(stats.friedmanchisquare(*ranks).pvalue),
+        "critical_difference": float(
+            quantile * math.sqrt(optimizers * (optimizers + 1) / (6 * tasks))
+        ),
+    }
+
+
+def _sentence(result: Mapping[str, Any]) -> str:
+    first, tasks = result["optimizers"][0], len(result["tasks"])
+    text = (
+        f"Over {tasks} tasks {first['name']} has the best mean rank, {first['mean_rank']:.2g} of "
+        f"{len(result['optimizers'])}, and is first or tied for first on {first['first']}"
+    )
+    difference = result["ranks"]["critical_difference"]
+    if difference is None:
+        return f"{text}; it takes three tasks and three optimizers or more to test that."
+    near = [
+        o["name"] for o in result["optimizers"][1:]
+        if o["mean_rank"] - first["mean_rank"] < difference
+    ]  # fmt: skip
+    if not near:
+        return (
+            f"{text}; all others rank worse by more than the critical difference {difference:.2g}."
+        )
+    return (
+        f"{text}; {len(near)} of the others cannot be told from it by mean ranks, which must "
+        f"differ by {difference:.2g}."
+    )
