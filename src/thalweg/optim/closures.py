@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from .. import rules
 from ..errors import UsageError
 from ..rules.core import Rule
+from ..rules.ranges import SPREAD
 from .adapter import RuleOptimizer
 from .wrappers import assign
 
@@ -114,7 +115,7 @@ class RandomSearch(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        spread: float = 0.1,
+        spread: float = SPREAD.centre,
         *,
         seed: int = 0,
         generator: torch.Generator | None = None,

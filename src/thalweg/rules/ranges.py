@@ -76,3 +76,7 @@ Range = LogRange | NearOne | LinearRange  # of numbers; what a rule's `search` h
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
+
+
+# Random search has no rule: the standard deviation of its draws, its centre the default.
+SPREAD = LogRange(0.1)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import UsageError, unknown
 from ..rules import Reference, clip_norm, coupled_weight_decay, registry
 from ..rules.core import LogRange, Rule
+from ..rules.ranges import SPREAD
 from ..schedules import CONSTANT, Schedule
 
 _RASTRIGIN = Reference(
@@ -32,11 +33,11 @@ class RandomSearch:
     name: str = "random_search"
     title: str = "Random search: draw parameters at random and keep the best."
     reference: Reference | None = _RASTRIGIN
-    defaults: Mapping[str, float] = field(default_factory=lambda: {"lr": 0.1}, hash=False)
+    defaults: Mapping[str, float] = field(default_factory=lambda: {"lr": SPREAD.centre}, hash=False)
 
     def learning_rates(self) -> LogRange:
         """Where to look for the spread of the draws."""
-        return LogRange(self.defaults["lr"])
+        return SPREAD
 
 
 RANDOM_SEARCH = RandomSearch()
