@@ -160,13 +160,13 @@ def test_ways_are_timed_and_run_with_their_own_number_of_threads(
         assert torch.get_num_threads() == 2
     assert set(times) == {(1, 1), (1, 2), (2, 1), (2, 2)}
     seen = []
-    plain = executing.finish
+    plain = executing.complete
 
     def watching(*args: Any, **more: Any) -> list[Result]:
         seen.append(torch.get_num_threads())
         return plain(*args, **more)
 
-    monkeypatch.setattr(executing, "finish", watching)
+    monkeypatch.setattr(executing, "complete", watching)
     list(execute(find("wine-mlp"), [runs(1)], REGIME, Execution("one by one", threads=2)))
     assert seen == [2]
     assert torch.get_num_threads() == 1

@@ -1,88 +1,21 @@
-"""What a race looks like in a terminal: progress while it runs, a table when it is over."""
+"""What a race looks like in a terminal when it is over: a table."""
 
 from __future__ import annotations
 
 import io
 import shutil
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.table import Column, Table
+from rich.table import Table
 
+from ..racing.progress import Progress as Progress
 from ..report import text as write
 
 _SHOWN = (1.0, 1.5, 2.0, 4.0)  # τ of the profiles' columns
 _NARROWEST = 100  # columns: below this the table wraps instead of losing what it says
-
-
-class _Console(Console):
-    """One whose reader may leave: then it falls silent, and the race goes on."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-class Progress:
-    """Follows a race: one bar for the whole of it on a terminal, a line per stage elsewhere.
-
-    Args:
-        stream: where to; a terminal or not.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.console = _Console(file=stream)
-        self.live = self.console.is_terminal
-        self.bars = Bars(
-            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
-            BarColumn(24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self.console,
-            transient=True,
-            expand=True,
-            disable=not self.live,
-        )
-        self.whole: TaskID | None = None
-        self.done = self.expected = 0
-
-    def __enter__(self) -> Progress:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bars.stop()
-
-    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
-        """A stage begins, with this many run-steps to do, and at most so many after it."""
-        if not self.live:
-            self.say(text)
-            return
-        if self.whole is None:
-            self.whole = self.bars.add_task(text, total=None)
-        # Rounds that turn out not to be needed shorten the race.
-        total = self.done + run_steps + later
-        self.bars.update(self.whole, description=text, total=total or None)
-
-    def advance(self, run_steps: int) -> None:
-        """This many were done."""
-        self.done += run_steps
-        if self.whole is not None:
-            self.bars.update(self.whole, completed=self.done)
-
-    def say(self, text: str) -> None:
-        """Something worth a line happened."""
-        self.console.print(text, highlight=False, style="dim", markup=False, soft_wrap=True)
 
 
 def table(document: Mapping[str, Any]) -> str:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch import nn
+
 from ..errors import UsageError
 from ..records import Store, write_json
-from ..tasks import Task, find
+from ..tasks import Task, examine
 from ..training.execute import Execution, choose, execute, fitting, grouped
 from ..training.runs import Method, Regime, Run
-from . import timing
+from . import notebook, timing
+from .given import task_of
 from .outcome import Outcome, judge
+from .progress import Progress, wanted
 from .samplers import best, sampler
 from .search import Score
 from .space import Configuration, Fixed
@@ -78,10 +83,17 @@ class Race:
     def __str__(self) -> str:
         return str(self.document["verdict"]["sentence"])
 
+    def _repr_html_(self) -> str:
+        return notebook.html(self.document)
+
 
 def race(
-    task: Task | str,
+    task: Task | str | nn.Module | Callable[[], nn.Module],
+    X: Any = None,
+    y: Any = None,
     *,
+    loss: Any = None,
+    metrics: Any = None,
     optimizers: Sequence[str | Method] | None = None,
     budget: int = Spec.budget,
     seeds: int = Spec.seeds,
@@ -94,6 +106,7 @@ def race(
     clip: float | None = None,
     prune: bool = Spec.prune,
     out: str | Path | None = None,
+    progress: bool | None = None,
     watcher: Watcher | None = None,
 ) -> Race:
     """Find out which optimizer suits a task, at which settings, and how sure that is.
@@ -104,7 +117,11 @@ def race(
     and judged on test data once.
 
     Args:
-        task: a task, or the name of a built-in one.
+        task: a task, or the name of a built-in one, or a model: a function or class that builds
+            one, or an example, of which every run gets a copy initialised anew.
+        X, y: the inputs and targets that a model is trained on, in any form that `Task` takes; a
+            fifth each is split off for validation and test.
+        loss, metrics: of a model, as in `Task`.
         optimizers: names of built-in methods or rules of one's own; all distinct ones by default.
         budget: configurations that each tries before the search is continued.
         seeds: fresh seeds that the chosen ones are compared on.
@@ -120,7 +137,8 @@ def race(
         clip: norm that the gradients of a step together may have; any by default.
         prune: stop configurations early that fall behind the others of their optimizer.
         out: folder for the records; the same call continues what it finds there.
-        watcher: is told how the race goes.
+        progress: show how the race goes on stderr; where a terminal or a notebook is, by default.
+        watcher: is told how the race goes, instead.
 
     Returns:
         The finished race.
@@ -129,7 +147,9 @@ def race(
         UsageError: an argument cannot work.
         ThalwegError: the records cannot be read or written; what is finished is safe.
     """
-    task = find(task) if isinstance(task, str) else task
+    sizes = {"batch_size": batch_size, "epochs": epochs} if X is not None else {}
+    task = task_of(task, X, y, loss=loss, metrics=metrics, **sizes)
+    examine(task)
     regime = Regime(
         epochs=task.epochs if epochs is None else epochs,
         batch_size=task.batch_size if batch_size is None else batch_size,
@@ -142,6 +162,9 @@ def race(
     folder = None if out is None else Path(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"out={folder} is a file; name a folder for the records")
+    if watcher is None and (wanted() if progress is None else progress):
+        with Progress(sys.stderr) as bars:
+            return _Racing(spec, folder, bars).run()
     return _Racing(spec, folder, watcher or Silence()).run()
 
 
@@ -160,6 +183,8 @@ class _Racing:
         self.samplers = {
             m: sampler(spec.kind, m, spec.space(m), spec.budget) for m in spec.entrants
         }
+        for note in spec.task.notes:
+            self.watcher.say(note)
         self.store = Store(None if self.out is None else self.out / "records")
         for path in self.store.damaged:
             self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
@@ -189,7 +214,10 @@ class _Racing:
         first = {m: own.first({}) for m, own in self.samplers.items()}
         together = max(map(len, first.values())) * spec.tuning_seeds
         self.halved = spec.prune and together <= fitting(spec.task)
-        self.way = self._way([r for m, own in first.items() for r in spec.tuning(m, own)])
+        self.way = self._way(
+            [r for m, own in first.items() for r in spec.tuning(m, own)]
+            + [r for m, own in first.items() for r in spec.final(m, own[0])]
+        )
         self.watcher.say(str(self.way))
         if spec.prune and not self.halved:
             self.watcher.say(f"nothing is stopped early: {together} models would fill the memory")
@@ -224,7 +252,8 @@ class _Racing:
             except (ValueError, TypeError):
                 self.watcher.say(f"{path} is damaged; the fastest way to run is measured again")
         self.watcher.stage("measuring the fastest way to run")
-        usual = [run for run in runs if run.recipe.batch_size in (None, runs[0].recipe.batch_size)]
+        # Only runs of one batch size train together.
+        usual = [replace(run, recipe=replace(run.recipe, batch_size=None)) for run in runs]
         way = choose(self.spec.task, usual, self.spec.regime)
         if path is not None:
             write_json(path, {**known, self.spec.setting: vars(way)})

@@ -1,6 +1,7 @@
 """Tasks: what an optimizer is tried on. Built in, and the class to make your own."""
 
 from .catalogue import Builder, builtin, find, registry
+from .check import examine
 from .digits import digits_cnn, digits_mlp, digits_softmax, digits_svm
 from .metric import Metric
 from .synthetic import quadratic, spiral_mlp
@@ -13,4 +14,4 @@ for _build in (
 ):  # fmt: skip
     builtin(_build)
 
-__all__ = ["Builder", "Metric", "Task", "find", "registry"]
+__all__ = ["Builder", "Metric", "Task", "examine", "find", "registry"]

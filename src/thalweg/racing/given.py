@@ -1,0 +1,84 @@
+"""What a race is given to train: a task, the name of one, or a model and its data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ..errors import UsageError
+from ..tasks import Task, find
+
+
+class Fresh:
+    """Builds new models after one that exists, each initialised anew.
+
+    Args:
+        model: is copied; its own parameters are left alone.
+
+    Raises:
+        UsageError: a layer with parameters has no `reset_parameters` to draw them anew.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        for name, module in model.named_modules():
+            own = [n for n, _ in module.named_parameters(recurse=False)]
+            if own and not _drawn_anew(model, name):
+                raise UsageError(
+                    f"model: {type(module).__name__} has the parameter {own[0]!r} but no "
+                    "reset_parameters() to draw it anew for every run; give a function that "
+                    "builds the model, as `lambda: Net()`"
+                )
+        self.model = copy.deepcopy(model)
+
+    def __call__(self) -> nn.Module:
+        model = copy.deepcopy(self.model)
+        for module in model.modules():
+            for reset in ("reset_parameters", "_reset_parameters"):
+                if callable(own := getattr(module, reset, None)):
+                    own()
+                    break
+        return model
+
+
+def _drawn_anew(model: nn.Module, name: str) -> bool:
+    """Whether a module, or one that it is part of, draws its parameters anew."""
+    parts = name.split(".") if name else []
+    holders = [model.get_submodule(".".join(parts[:k])) for k in range(len(parts) + 1)]
+    return any(hasattr(h, r) for h in holders for r in ("reset_parameters", "_reset_parameters"))
+
+
+def task_of(
+    given: Task | str | nn.Module | Callable[[], nn.Module], inputs: Any, targets: Any, **more: Any
+) -> Task:
+    """The task that is meant.
+
+    Args:
+        given: a task, the name of a built-in one, or a model: a function that builds it, its
+            class, or an example of it, of which every run gets a copy initialised anew.
+        inputs, targets: what a model is trained on.
+        **more: other arguments of `Task`.
+
+    Raises:
+        UsageError: it is none of these, or data is given with a task that has its own.
+    """
+    if isinstance(given, Task | str):
+        if inputs is not None or targets is not None or any(v is not None for v in more.values()):
+            raise UsageError("a task has data and loss of its own; give X, y with a model only")
+        return given if isinstance(given, Task) else find(given)
+    if not callable(given):
+        raise UsageError(f"task={given!r} is no task, no name of one and no model")
+    if inputs is None:
+        raise UsageError("a model needs data to be trained on: race(model, X, y)")
+    model = Fresh(given) if isinstance(given, nn.Module) else given
+    name = type(given).__name__ if isinstance(given, nn.Module) else _called(given)
+    train = inputs if targets is None else (inputs, targets)
+    chosen = {key: value for key, value in more.items() if value is not None}
+    return Task(name=name, model=model, train=train, **chosen)
+
+
+def _called(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "model" if name == "<lambda>" else name
