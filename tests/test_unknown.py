@@ -1,0 +1,96 @@
+"""What a verdict says it does not know: falling losses, who catches up, edges."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from thalweg.racing.unknown import catches_up, still_falling, unknowns
+
+STEPS = list(range(0, 401, 10))
+
+
+def curve(loss: Any, metric: Any = lambda t: 0.5, noise: float = 0.0) -> dict[str, Any]:
+    draw = random.Random(0)
+    course = {"validation_loss": loss, "validation_metric": metric}
+    return {
+        "steps": STEPS,
+        **{k: {"mean": [f(t / 400) + noise * draw.gauss(0, 1) for t in STEPS]}
+           for k, f in course.items()},
+    }  # fmt: skip
+
+
+def test_a_loss_that_still_falls_is_told_from_one_that_has_settled() -> None:
+    assert still_falling(curve(lambda t: 2 - t))
+    assert not still_falling(curve(lambda t: 1 + math.exp(-20 * t)))
+    assert not still_falling(curve(lambda t: 1 + t))
+
+
+def test_noise_is_no_fall() -> None:
+    assert not still_falling(curve(lambda t: 1 + math.exp(-20 * t), noise=0.05))
+    assert still_falling(curve(lambda t: 2 - t, noise=0.02))
+
+
+def test_a_curve_that_is_short_or_not_finite_says_nothing() -> None:
+    assert not still_falling({"steps": [0, 1, 2], "validation_loss": {"mean": [2, 1, 0]}})
+    broken = curve(lambda t: 2 - t)
+    broken["validation_loss"]["mean"][-1] = None
+    assert not still_falling(broken)
+
+
+def test_who_closes_the_gap_within_as_many_steps_again_catches_up() -> None:
+    leader = curve(lambda t: 1, lambda t: 0.9)
+    closing = curve(lambda t: 1, lambda t: 0.3 + 0.4 * t)  # 0.2 behind, 0.4 nearer a race later
+    slow = curve(lambda t: 1, lambda t: 0.5 + 0.1 * t)  # 0.3 behind, 0.1 nearer
+    assert catches_up(closing, leader, True)
+    assert not catches_up(slow, leader, True)
+    assert not catches_up(leader, closing, True)
+    lower = curve(lambda t: 1, lambda t: -0.9)
+    assert catches_up(curve(lambda t: 1, lambda t: -0.3 - 0.4 * t), lower, False)
+
+
+def entry(name: str, **more: Any) -> dict[str, Any]:
+    settled = curve(lambda t: 1 + math.exp(-20 * t))
+    return {
+        "name": name, "configurations": 9, "tied": False, "edges": [], "curve": settled,
+        "versus_best": {"low": -0.03, "high": -0.01}, **more,
+    }  # fmt: skip
+
+
+def result(*entries: dict[str, Any], **search: Any) -> dict[str, Any]:
+    return {
+        "optimizers": list(entries),
+        "search": {"tune": ["lr"], "fixed": {}, "stopped": 0, **search},
+        "setting": {"seeds": 10, "metric": {"name": "accuracy", "higher_is_better": True}},
+    }
+
+
+def test_everything_left_open_is_said() -> None:
+    said = " ".join(
+        unknowns(
+            result(
+                entry("adam"), entry("sgd", curve=curve(lambda t: 2 - t)),
+                entry("lion", edges=["lr", "beta1"]), stopped=12, fixed={"schedule": "cosine"},
+            )
+        )
+    )  # fmt: skip
+    assert "tried 9 learning rates and kept its other settings at their defaults" in said
+    assert "all trained with schedule cosine" in said
+    assert "12 runs that fell behind were stopped early" in said
+    assert "10 seeds on one split of the data tell differences of about 0.01 in test acc" in said
+    assert "The validation loss of sgd still falls at the end" in said
+    assert "edge of what was tried for lion (lr, beta1)" in said
+
+
+def test_where_nothing_falls_a_longer_race_is_not_expected_to_matter() -> None:
+    said = " ".join(unknowns(result(entry("adam"), entry("sgd"), tune=["all"])))
+    assert "a longer race would not be expected to turn the order" in said
+    assert "9 configurations of its settings" in said
+    assert "edge" not in said
+    assert "stopped" not in said
+
+
+def test_one_alone_has_nobody_to_be_told_from() -> None:
+    said = " ".join(unknowns(result(entry("adam"))))
+    assert "The interval is over 10 seeds of one task and one split" in said
