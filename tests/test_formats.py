@@ -30,7 +30,7 @@ class Kept:
         self.launch = Launch(program, formats, [theta.shape], np.zeros(1, np.int64), seed=seed)
         first = start(form, theta, hyper)
         self.memory = {
-            array: make(first[array] if array in first else theta, FORMATS[name])
+            array: make(first.get(array, theta), FORMATS[name])
             for array, name in self.formats.items()
         }
         parts = [part for own in self.memory.values() for part in own]
