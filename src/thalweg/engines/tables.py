@@ -13,6 +13,10 @@ Floats = npt.NDArray[np.float64]
 
 CHUNK = 16384  # elements: a chunk's arrays fit a core's second-level cache
 
+# The columns of `Blocks.table`.
+COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "dimensions",
+           "model")  # fmt: skip
+
 
 def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints = CHUNK) -> Ints:
     """The chunk table of these pieces: each cut into chunks of at most `size` elements.
@@ -45,10 +49,11 @@ class Blocks:
         rows: the row of scalars that each is stepped with.
         by_channel: whether anything is summed per channel.
         models: the model that each belongs to, counted from 0; all to one if None.
+        size: elements of a chunk; `CHUNK` if None.
 
     Attributes:
-        table: int64 (tensors, 8): row, first block, blocks, elements of a block, elements, elements
-            of a channel, number of indices, model.
+        table: int64 (tensors, `COLUMNS`): row, first block, blocks, elements of a block, elements,
+            elements of a channel, number of indices, model.
         chunks: the chunk table, every chunk made of whole blocks.
         pieces: another one, of equal chunks whatever the channels.
         blocks: the number of blocks.
@@ -61,20 +66,22 @@ class Blocks:
         rows: Ints,
         by_channel: bool = False,
         models: Ints | None = None,
+        size: int | None = None,
     ) -> None:
+        size = CHUNK if size is None else size
         counts = np.array([math.prod(shape) for shape in shapes], np.int64)
         dimensions = np.array([len(shape) for shape in shapes], np.int64)
         # A channel is what shares the first index; a vector or a number is one.
         channels = np.array([shape[0] if len(shape) > 1 else 1 for shape in shapes], np.int64)
         lengths = counts // np.maximum(channels, 1)
-        widths = np.maximum(lengths, 1) if by_channel else np.full_like(counts, CHUNK)
+        widths = np.maximum(lengths, 1) if by_channel else np.full_like(counts, size)
         blocks = -(-counts // widths)
         first = np.cumsum(blocks) - blocks
         models = np.zeros_like(counts) if models is None else models
         columns = (rows, first, blocks, widths, counts, lengths, dimensions, models)
         self.table = np.stack(columns, axis=1).astype(np.int64)
         self.blocks, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
-        whole = np.maximum(CHUNK // widths, 1) * widths
+        whole = np.maximum(size // widths, 1) * widths
         tensors, starts = np.arange(len(shapes)), np.zeros_like(counts)
         self.chunks = cut(tensors, starts, counts, rows, whole)
-        self.pieces = cut(tensors, starts, counts, rows) if by_channel else self.chunks
+        self.pieces = cut(tensors, starts, counts, rows, size) if by_channel else self.chunks

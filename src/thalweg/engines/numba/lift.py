@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from ...tape import ROW, Operand, Program
 from ..formats import spread
+from ..tables import COLUMNS
 from ..writing import block, called, indent, one_line, operand
 from .elements import PREFIXES, Elements
-from .passes import COLUMNS, PHASES, Passes
+from .passes import PHASES, Passes
 from .text import line
 
 _TEMPLATE = """\

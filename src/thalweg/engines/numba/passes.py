@@ -13,14 +13,12 @@ from collections.abc import Iterable, Sequence
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
 from ..stages import Stages
+from ..tables import COLUMNS
 from ..writing import indent, operand
 from .elements import Elements
 from .text import largest, line
 
-# The columns of the table of tensors, after the row of scalars.
 PHASES = 3  # of a stage: a pass, the finish of every tensor, the finish of every model
-COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "dimensions",
-           "model")  # fmt: skip
 
 
 class Passes:

@@ -1,0 +1,136 @@
+"""The part of GPU kernels that reads and writes elements, whatever formats they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...tape import ELEMENT, Operand, Program
+from ..formats import BLOCK, Format, arithmetic
+from ..writing import Names, columns, operand
+
+# What the names of this module begin with, before an array's own.
+PREFIXES = ("at_", "at2_", "noise_", "scale_", "new_", "kept_")
+
+_KINDS = {"bfloat16": "uint16"}  # what memory holds, where that is not the part's own name
+
+
+class Elements:
+    """Writes the statements about a program's arrays.
+
+    `i` are the elements of a tile, `inside` says which of them there are (None: all). Where an
+    array that is stepped has 8-bit codes, a tile is of shape (blocks, elements of one), `block` are
+    its blocks' numbers and `present` says which of them there are.
+
+    Args:
+        program: the program.
+        formats: of every array, in the program's order.
+        names: what each value is called.
+    """
+
+    def __init__(self, program: Program, formats: Sequence[Format], names: Names) -> None:
+        self.program, self.names = program, names
+        self.number = arithmetic(formats)
+        self.format = dict(zip(program.arrays, formats, strict=True))
+        self.column, self.columns = columns(program, formats)
+        written = [a for a, _ in program.outputs]
+        self.touched = [a for a in program.arrays if a in {*program.reads, *written}]
+        self.blockwise = any(self.format[a].blockwise for a in self.touched)
+        self.drawn = [a for a in written if self.format[a].stochastic]
+
+    def bases(self, arrays: Iterable[str]) -> list[str]:
+        """The addresses of these arrays of the current tensor."""
+        code = []
+        for a in arrays:
+            for part, kind in enumerate(self.format[a].parts):
+                index = f"{self.columns} * tensor + {self.column[a] + part}"
+                kept = f"tl.{_KINDS.get(kind, kind)}"
+                code.append(
+                    f"{_at(self.names[a], part)} = array(pointers, {index}, {kept}, ALIGNED)"
+                )
+        return code
+
+    def addresses(self, arrays: Iterable[str]) -> list[str]:
+        """The names that `bases` gives."""
+        return [
+            _at(self.names[a], part) for a in arrays for part in range(len(self.format[a].parts))
+        ]
+
+    def noises(self) -> list[str]:
+        """What the random bits of the current tensor come from: seed, step, tensor, array."""
+        if not self.drawn:
+            return []
+        width = len(self.program.scalars)
+        step = f"number(scalars, {width} * row + {width - 1})"
+        code = [f"key = mix(mix(tl.load(seed), {step}.to(tl.int64)), tensor)"]
+        for a in self.drawn:
+            index = self.program.arrays.index(a)
+            code.append(f"noise_{self.names[a]} = mix(key, tl.full((), {index}, tl.int64))")
+        return code
+
+    def read(self, arrays: Iterable[str], last: bool) -> list[str]:
+        """These arrays' elements, in the pass that takes the step or in one that measures."""
+        code = []
+        for a in arrays:
+            name, form = self.names[a], self.format[a]
+            if form.blockwise:
+                where = "block, present" if last else f"i // {BLOCK}, inside"
+                code.append(f"scale_{name} = take(at2_{name}, {where})")
+            code.append(f"{name} = {self._element(name, form)}")
+        return code
+
+    def _element(self, name: str, form: Format) -> str:
+        kept = f"take(at_{name}, i, inside)"
+        if form.blockwise:
+            value, own = f"decoded({kept}, scale_{name})", "float32"
+        elif form.parts[0] == "bfloat16":
+            value, own = f"brain({kept})", "float32"
+        else:
+            value, own = kept, form.parts[0]
+        value = value if own == self.number else f"{value}.to(tl.{self.number})"
+        if form.compensated:
+            lost = f"brain(take(at2_{name}, i, inside))"
+            value += f" + {lost if own == self.number else f'{lost}.to(tl.{self.number})'}"
+        return value
+
+    def write(self, value_of: Names) -> list[str]:
+        """Every array that the program changes."""
+        # The threads of a tile share scales: all have read them before any is replaced.
+        code = ["tl.debug_barrier()"] if self.blockwise else []
+        for a, value in self.program.outputs:
+            code += self._write(self.names[a], self.format[a], self._new(value, value_of))
+        return code
+
+    def _new(self, value: Operand, value_of: Names) -> str:
+        """A value as one number for every element of the tile."""
+        text = operand(value, self.number, value_of)
+        arrays, levels = self.program.arrays, self.program.levels
+        if value in arrays or (isinstance(value, str) and levels.get(value) == ELEMENT):
+            return text
+        return f"tl.broadcast_to({text}, i.shape)"
+
+    def _write(self, name: str, form: Format, new: str) -> list[str]:
+        if form.blockwise:
+            return [
+                f"new_{name} = {new}.to(tl.float32)",
+                f"scale_{name} = scale_of(new_{name}, inside)",
+                f"give(at2_{name}, block, scale_{name}, present)",
+                f"kept_{name} = encoded(new_{name}, scale_{name}, mix(i, noise_{name}))",
+                f"give(at_{name}, i, kept_{name}, inside)",
+            ]
+        if form.compensated:
+            return [
+                f"kept_{name} = nearest({new})",
+                f"give(at_{name}, i, kept_{name}, inside)",
+                f"new_{name} = {new} - brain(kept_{name}).to(tl.{self.number})",
+                f"give(at2_{name}, i, nearest(new_{name}), inside)",
+            ]
+        if form.stochastic:
+            return [f"give(at_{name}, i, stochastic({new}, mix(i, noise_{name})), inside)"]
+        if form.parts[0] == "bfloat16":
+            return [f"give(at_{name}, i, nearest({new}), inside)"]
+        cast = "" if form.parts[0] == self.number else f".to(tl.{form.parts[0]})"
+        return [f"give(at_{name}, i, {new}{cast}, inside)"]
+
+
+def _at(name: str, part: int) -> str:
+    return f"at{'2' * part}_{name}"

@@ -1,0 +1,196 @@
+"""The tables that GPU kernels read, kept on the device, and the launches of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from triton import knobs
+
+from ...errors import UsageError
+from ...tape import Program
+from ..formats import spread
+from ..stages import Stages
+from ..tables import Blocks, Floats, Ints
+from ..writing import columns
+from .forms import gather
+from .passes import kept
+from .pieces import Pieces
+
+CHUNK = 4096  # elements of a program instance: many, small enough to be spread evenly
+TILE = 1024  # elements that one iterates over: 8 for each of its 128 threads
+
+# Contraction would be another rounding than that of the formats' own definition, and what waits for
+# memory has time for both roundings.
+_SETTINGS = {"enable_fp_fusion": False}
+
+
+class Launch:
+    """Kernels with the tables they read; call it to step every tensor once.
+
+    Write addresses into `pointers`, values into `scalars`, then call. The step number and the
+    scalar slots advance by themselves, on the device: a step waits for nothing, and a CUDA graph
+    can hold it once it has been taken outside of one.
+
+    Args:
+        program: what to compute.
+        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        shapes: of every tensor; all of its arrays are contiguous.
+        rows: the row of scalars that each tensor is stepped with.
+        models: the model that each belongs to, for norms over all tensors of one; by default all
+            belong to one.
+        seed: of the random bits that formats round by.
+        device: where all of it is; "cpu" under TRITON_INTERPRET=1 alone.
+
+    Raises:
+        UsageError: Triton cannot run there.
+
+    Attributes:
+        pointers: int64 (tensors, parts): the address of each array of each tensor, in the
+            program's order of arrays; two where its format has two parts.
+        scalars: float64 (rows, scalars) on the device: hyperparameters, scalar slots and t of each
+            row, in the program's order; t is the number of steps taken.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        formats: str | Sequence[str],
+        shapes: Sequence[Sequence[int]],
+        rows: Ints,
+        models: Ints | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cuda",
+    ) -> None:
+        from . import kernels
+
+        self.program, self.device, self._rows = program, torch.device(device), rows
+        _check(self.device)
+        self._kernels = kernels(program, formats)
+        forms = spread(formats, len(program.arrays))
+        count = int(rows.max(initial=-1)) + 1
+        self.pointers: Ints = np.zeros((len(shapes), columns(program, forms)[1]), np.int64)
+        self._sent: Ints = self.pointers - 1
+        self._aligned = True
+        self._captured: list[Tensor] = []  # what the graphs that hold an upload read
+        self.scalars = self._room(count, len(program.scalars))
+        self._memory = {
+            "scalars": self.scalars,
+            "constants": self._room(count, len(kept(program))),
+            "pointers": self._on_device(self.pointers),
+            "seed": self._on_device(np.array([seed], np.int64)),
+        }
+        self._blocks = Blocks(shapes, rows, program.sums("channel_total"), models, CHUNK)
+        self._pieces = Pieces(self._blocks, CHUNK)
+        if program.middle:
+            self._reduce()
+        self.only(np.arange(len(shapes)))
+
+    def _reduce(self) -> None:
+        """Room for the sums of every block, tensor and model."""
+        stages, blocks, pieces = Stages(self.program), self._blocks, self._pieces
+        partials = self._room(pieces.count, len(stages.partial))
+        each = self._room(blocks.blocks, len(stages.partial)) if pieces.split else partials
+        self._memory |= {
+            "tensors": self._on_device(blocks.table),
+            "partials": partials,
+            "channels": each,
+            "totals": self._room(len(blocks.table), len(stages.total)),
+            "grand": self._room(blocks.models, len(stages.total)),
+            "pieces": self._on_device(pieces.of_block),
+        }
+
+    def only(self, tensors: Ints) -> None:
+        """From now on step these tensors alone; a row that loses all of its own stands still.
+
+        Args:
+            tensors: their numbers, in any order.
+        """
+        last, sums = (
+            table[np.isin(table[:, 0], tensors)]
+            for table in (self._blocks.pieces, self._pieces.chunks)
+        )
+        moving = np.unique(self._rows[tensors])
+        self._memory |= {"chunks": self._on_device(last), "moving": self._on_device(moving)}
+        summed = {"chunks": self._on_device(sums)}
+        self._phases: list[Callable[[], Any]] = [self._phase("prologue", len(moving), warps=1)]
+        depth = max(self.program.stages.values(), default=0)
+        for stage in range(depth):
+            self._phases += [
+                self._phase(f"measure_{stage}", len(sums), summed),
+                *([self._gather()] if self._pieces.split else []),
+                self._phase(f"finish_{stage + 1}", len(self._blocks.table)),
+                self._phase(f"grand_{stage + 1}", self._blocks.models),
+            ]
+        self._phases.append(self._phase("step", len(last)))
+
+    def _phase(
+        self, name: str, items: int, others: dict[str, Tensor] | None = None, warps: int = 4
+    ) -> Callable[[], Any]:
+        """A launch of one of the kernels over that many items, if there is such a kernel."""
+        kernel = self._kernels.get(name)
+        memory: dict[str, Any] = {**self._memory, **(others or {})}
+        memory |= {"every": len(self._blocks.table), "TILE": TILE}
+        if kernel is None or not items:
+            return lambda: None
+        names = [n for n in kernel.arg_names if n != "ALIGNED"]
+        given = [memory[n] for n in names]
+        if len(names) == len(kernel.arg_names):
+            return lambda: kernel[(items,)](*given, num_warps=warps, **_SETTINGS)
+        return lambda: kernel[(items,)](*given, self._aligned, num_warps=warps, **_SETTINGS)
+
+    def _gather(self) -> Callable[[], Any]:
+        memory = [self._memory[name] for name in ("pieces", "partials", "channels")]
+        blocks, width = self._blocks.blocks, self._memory["partials"].shape[1]
+        return lambda: gather[(blocks,)](*memory, width, TILE, num_warps=4, **_SETTINGS)
+
+    def write(self, column: int, values: Floats) -> None:
+        """Write scalars of all rows, from a column on, without waiting for the device.
+
+        Args:
+            column: the first.
+            values: float64 (rows, columns).
+        """
+        self.scalars[:, column : column + values.shape[1]] = self._staged(values)
+
+    def __call__(self) -> None:
+        """Step once, on the device's current stream."""
+        if not np.array_equal(self.pointers, self._sent):
+            self._sent = self.pointers.copy()
+            self._aligned = not (self._sent % 16).any()
+            self._memory["pointers"].copy_(self._staged(self._sent), non_blocking=True)
+        # Triton launches on the current device.
+        with torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext():
+            for phase in self._phases:
+                phase()
+
+    def _room(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
+
+    def _on_device(self, table: Ints) -> Tensor:
+        return torch.tensor(table, device=self.device)
+
+    def _staged(self, table: Ints | Floats) -> Tensor:
+        """A table in memory that the device can copy from while the processor goes on."""
+        kept = torch.from_numpy(np.ascontiguousarray(table))
+        if self.device.type == "cpu":
+            return kept
+        kept = kept.pin_memory()
+        if torch.cuda.is_current_stream_capturing():
+            self._captured.append(kept)
+        return kept.to(self.device, non_blocking=True)
+
+
+def _check(device: torch.device) -> None:
+    if device.type not in ("cuda", "cpu"):
+        raise UsageError(f"device={str(device)!r} is unknown to Triton; use a GPU")
+    if (device.type == "cpu") != knobs.runtime.interpret:
+        raise UsageError(
+            f"device={str(device)!r} needs TRITON_INTERPRET "
+            f"{'set to 1' if device.type == 'cpu' else 'unset'} before triton is imported: "
+            "the interpreter runs on the processor, compiled kernels on the GPU"
+        )

@@ -1,0 +1,74 @@
+"""What every engine that writes sources needs: names, statements, what a value is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from ..tape import REDUCTIONS, Instruction, Operand, Program
+from .formats import Format
+
+Names = Mapping[Operand, str]
+
+
+def statement(
+    operations: Mapping[str, str], instruction: Instruction, dtype: str, names: Names
+) -> str:
+    """An instruction by an engine's table of operations; `dtype` is that of its literals."""
+    operands = [operand(o, dtype, names) for o in instruction.operands]
+    return f"{names[instruction.target]} = {operations[instruction.operation].format(*operands)}"
+
+
+def operand(value: Operand, dtype: str, names: Names) -> str:
+    """An operand: the name a value goes by, or a literal."""
+    return names[value] if isinstance(value, str) else f"{dtype}({value!r})"
+
+
+def called(
+    program: Program, reserved: Collection[str], prefixes: tuple[str, ...]
+) -> dict[Operand, str]:
+    """What each value is called in a source: its own name, unless the source needs that one."""
+    values = (*program.arrays, *program.scalars, *(i.target for i in program.lines))
+    names: dict[Operand, str] = {}
+    taken = set(reserved)
+    for value in values:
+        name = f"v_{value}" if value.startswith(prefixes) else value
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[value] = name
+    return names
+
+
+def needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Instruction]:
+    """Those of the lines that these values are made by, a reduction's own inputs left out."""
+    values, kept = set(wanted), []
+    for instruction in reversed(lines):
+        if instruction.target in values:
+            kept.append(instruction)
+            if instruction.operation not in REDUCTIONS:
+                values.update(instruction.operands)
+    return kept[::-1]
+
+
+def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int], int]:
+    """Where each array's first part is in a row of the table of pointers, and the row's width."""
+    column, width = {}, 0
+    for array, form in zip(program.arrays, formats, strict=True):
+        column[array] = width
+        width += len(form.parts)
+    return column, width
+
+
+def one_line(text: str) -> str:
+    """Fit for a comment, whatever is in it."""
+    return " ".join(text.split())
+
+
+def indent(lines: Sequence[str], levels: int) -> list[str]:
+    """The statements that many levels deeper."""
+    return ["    " * levels + text for text in lines]
+
+
+def block(lines: Sequence[str], levels: int) -> str:
+    """The statements that many levels deeper, as text."""
+    return "\n".join(indent(lines, levels))
