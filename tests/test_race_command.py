@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from thalweg import cli
-from thalweg.cli import race as command
 from thalweg.cli import show
-from thalweg.racing import run
+from thalweg.racing import run, several
 from thalweg.training.execute import Execution
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,7 +110,7 @@ def test_tasks_are_listed(thalweg: Call, here: Path) -> None:
 def test_every_task_has_a_folder_of_its_own(task: str, folder: str) -> None:
     from thalweg.tasks import find
 
-    assert command._folder(find(task).name) == folder
+    assert several.folder(find(task).name) == folder
 
 
 def test_options_reach_the_race(thalweg: Call, here: Path) -> None:

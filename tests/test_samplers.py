@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import thalweg as tw
+from thalweg import records
 from thalweg.errors import UsageError
 from thalweg.racing import race, run
 from thalweg.racing.samplers import Sobol, best, points, sampler
@@ -291,3 +292,38 @@ def test_a_model_too_big_to_hold_a_bracket_of_is_not_stopped_early(
     found = race("wine-mlp", optimizers=["sgd"], seeds=2, epochs=2)
     assert found.document["search"]["pruned"] is False
     assert found.document["search"]["stopped"] == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "records").iterdir()}
+
+
+@pytest.mark.parametrize("tune", ["lr", "all"])
+def test_a_race_that_stops_runs_early_and_is_broken_off_ends_bit_for_bit_the_same(
+    tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "choose", lambda *args: Execution("lanes", 30))
+    options: dict[str, Any] = {
+        "optimizers": ["sgd", "adam", "lion", "nadam", "random_search"], "seeds": 3, "epochs": 3,
+        "budget": 6, "tune": tune,
+    }  # fmt: skip
+    race("wine-mlp", out=tmp_path / "whole", **options)
+    expected = contents(tmp_path / "whole")
+    assert len(expected) > 4
+    add = records.Store.add
+    for after in range(1, len(expected), 2):
+        room = iter(range(after))
+
+        def breaking(store: Any, results: Any, room: Any = room) -> None:
+            if next(room, None) is None:
+                raise KeyboardInterrupt
+            add(store, results)
+
+        out = tmp_path / f"broken {after}"
+        with monkeypatch.context() as patch:
+            patch.setattr(records.Store, "add", breaking)
+            with pytest.raises(KeyboardInterrupt):
+                race("wine-mlp", out=out, **options)
+        assert len(contents(out)) == after
+        race("wine-mlp", out=out, **options)
+        assert contents(out) == expected

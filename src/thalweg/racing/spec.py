@@ -13,7 +13,7 @@ from ..rules.core import Rule
 from ..schedules import CONSTANT
 from ..tape import trace
 from ..tasks import Task
-from ..training.halving import bracket
+from ..training.halving import LEAST, bracket
 from ..training.runs import Method, Recipe, Regime, Run, count, method, methods
 from . import samplers
 from .space import ALL, FREE, Configuration, Fixed, Space, check, space
@@ -135,12 +135,9 @@ class Spec:
         # Sobol's points are even in every sixteen; a longer budget adds brackets to those known.
         size = len(tried) if self.kind == "grid" else _BRACKET
         for first in range(0, len(tried), max(1, size)):
-            own = [
-                Run(entrant, dict(c.hyper), seed, c.recipe)
-                for c in tried[first : first + size]
-                for seed in seeds
-            ]
-            name = bracket(own) if halved else None
+            part = tried[first : first + size]
+            own = [Run(entrant, dict(c.hyper), seed, c.recipe) for c in part for seed in seeds]
+            name = bracket(own) if halved and len(part) >= LEAST else None
             runs += [replace(run, bracket=name) for run in own]
         return runs
 

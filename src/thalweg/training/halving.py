@@ -23,7 +23,7 @@ from .train import Progress, Session, train
 
 RUNGS = (0.25, 0.5)  # shares of the steps
 SLOW = 2  # configurations of smaller learning rates that the first rung spares
-_LEAST = 4  # configurations: of fewer none is stopped
+LEAST = 4  # configurations: of fewer none is stopped
 _DIVERGED = (-math.inf, -math.inf)
 
 
@@ -47,8 +47,14 @@ def bracket(runs: Sequence[Run]) -> str:
         runs: of one method, all configurations on all seeds.
     """
     members = [[*_configuration(run), run.seed] for run in runs]
-    rule = {"rungs": RUNGS, "slow": SLOW, "least": _LEAST}
-    return identity({"rule": rule, "members": [[str(part) for part in m] for m in members]})
+    rule = {"rungs": RUNGS, "slow": SLOW, "least": LEAST}
+    return identity(
+        {
+            "method": runs[0].method.name,
+            "rule": rule,
+            "members": [[str(part) for part in m] for m in members],
+        }
+    )
 
 
 def hopeless(standings: Sequence[Standing], margin: float, first: bool) -> list[int]:
@@ -66,7 +72,7 @@ def hopeless(standings: Sequence[Standing], margin: float, first: bool) -> list[
     Returns:
         Their numbers, in order.
     """
-    if len(standings) < _LEAST:
+    if len(standings) < LEAST:
         return []
     order = sorted(range(len(standings)), key=lambda k: (*standings[k].score, -standings[k].rate))
     ranked = order[::-1]
