@@ -14,7 +14,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import ThalwegError, UsageError
 
-_COMMANDS = ("init", "race", "rules", "draw")
+_COMMANDS = ("init", "race", "rules", "draw", "bench")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _streams()
     parser = _Parser(
         prog="thalweg",
-        description="Gradient-descent optimizers: race them, read them, draw them.",
+        description="Gradient-descent optimizers: race them, read them, draw them, time them.",
         epilog="`thalweg COMMAND --help` explains one command.",
     )
     parser.add_argument("--version", action="version", version=f"thalweg {__version__}")

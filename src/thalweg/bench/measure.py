@@ -1,0 +1,195 @@
+"""One rule on one list of shapes: its bandwidth against the machine's, its time against others'."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.traffic import traffic
+from ..errors import ThalwegError, UsageError
+from ..optim.keeping import Keeping
+from ..rules.core import Rule
+from ..tape import GRADIENT, THETA, trace
+from . import contenders
+from .contenders import COMPILED, COPY, OURS, PATTERN, Make
+from .limit import within
+from .memory import available
+from .peers import PEERS, first_line
+from .shapes import ShapeList
+from .timing import Side, Spread, in_turns, ratio, timed
+
+_SIZE = 4  # bytes of float32
+_SPARE = 3  # arrays as large as the parameters that torch's modes hold for a while
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How is measured.
+
+    Args:
+        repeats: rounds; every contender is timed once in each.
+        peers: the names of other packages to measure, of `PEERS` or "torch.compile".
+        state_dtype: of this package's state: None, "float32", "bfloat16" or "int8".
+        device: "cpu" or "cuda".
+        patience: seconds that a contender may take for its first step.
+
+    Raises:
+        UsageError: one of them cannot be.
+    """
+
+    repeats: int = 9
+    peers: Sequence[str] = field(default=tuple(PEERS))
+    state_dtype: str | None = None
+    device: str = "cpu"
+    patience: float = 60.0
+
+    def __post_init__(self) -> None:
+        Keeping(state_dtype=self.state_dtype)  # refuses what there is not
+        if self.repeats < 1:
+            raise UsageError(f"repeats={self.repeats} must be at least 1")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("device='cuda': torch finds no GPU here; choose device='cpu'")
+
+    def formats(self, rule: Rule) -> list[str]:
+        """How the arrays of a rule's program are kept."""
+        keeping, parameter = Keeping(state_dtype=self.state_dtype), torch.empty(0)
+        return [
+            keeping.parameter(parameter) if a in (THETA, GRADIENT) else keeping.slot(parameter)
+            for a in trace(rule).arrays
+        ]
+
+
+def measure(rule: Rule, shapes: ShapeList, setting: Setting) -> dict[str, Any]:
+    """Time a step of everybody who has this rule.
+
+    Args:
+        rule: a built-in rule or one's own.
+        shapes: of the tensors that are stepped.
+        setting: how.
+
+    Returns:
+        The case, bytes per parameter, "seconds" and "first" (call) per contender, "bandwidth" in
+        GB/s, "share" of the pattern's bandwidth, "against": how many times as fast this package is
+        as each other, "best": torch's fastest mode, and "skipped": who was not measured, and why.
+        Where memory is short there is nothing but the case and "skipped".
+    """
+    moved = traffic(trace(rule), setting.formats(rule))
+    row: dict[str, Any] = {
+        "rule": rule.name,
+        "shapes": shapes.name,
+        "tensors": len(shapes.shapes),
+        "parameters": shapes.parameters,
+        "bytes": moved._asdict(),
+    }
+    makes, skipped = _field(rule, setting)
+    if short := _short_of_memory(rule, shapes, len(makes)):
+        return {**row, "skipped": {OURS: short}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peers that warn at every step
+        sides, first = _warmed(makes, shapes, setting, skipped)
+        finish = torch.cuda.synchronize if setting.device == "cuda" else None
+        taken = in_turns(sides, setting.repeats, finish=finish)
+    return {**row, **_found(taken, moved.total, shapes.parameters), "first": first,
+            "skipped": skipped}  # fmt: skip
+
+
+def every(
+    rules: Sequence[Rule], lists: Sequence[ShapeList], setting: Setting
+) -> Iterator[dict[str, Any]]:
+    """`measure` of every rule on every list of shapes, one after the other."""
+    for shapes in lists:
+        for rule in rules:
+            yield measure(rule, shapes, setting)
+
+
+def _field(rule: Rule, setting: Setting) -> tuple[dict[str, Make], dict[str, str]]:
+    """Who is to be measured, and who cannot be and why."""
+    makes: dict[str, Make] = {
+        OURS: contenders.ours(rule, setting.state_dtype),
+        PATTERN: contenders.pattern(rule, setting.state_dtype),
+        COPY: contenders.copy,
+    }
+    others = contenders.theirs(rule, COMPILED in setting.peers)
+    skipped = {} if others else {"torch": "has no such rule"}
+    for name in setting.peers:
+        if name != COMPILED:
+            try:
+                others[name] = PEERS[name].make(rule.name)
+            except ThalwegError as reason:
+                skipped[name] = str(reason)
+    return makes | others, skipped
+
+
+def _short_of_memory(rule: Rule, shapes: ShapeList, number: int) -> str:
+    """Why a case would not fit into memory; empty if it does."""
+    arrays = len(trace(rule).arrays) + (number - 1) * len(rule.array_slots) + _SPARE
+    needed, free = arrays * shapes.parameters * _SIZE, available()
+    if free is None or needed < free:
+        return ""
+    return (
+        f"needs {needed / 1e9:.1f} GB for {number} contenders and {free / 1e9:.1f} GB are free; "
+        "measure fewer peers"
+    )
+
+
+def _warmed(
+    makes: Mapping[str, Make], shapes: ShapeList, setting: Setting, skipped: dict[str, str]
+) -> tuple[dict[str, Side], dict[str, float]]:
+    """The steps of all that took their first one, and how long that took.
+
+    All step the same parameters with the same gradients: only the state is everybody's own.
+    """
+    parameters = _parameters(shapes, setting.device)
+    gradients = [p.grad for p in parameters]
+    sides: dict[str, Side] = {}
+    first: dict[str, float] = {}
+    for name, make in makes.items():
+        try:
+            with within(setting.patience):
+                side = make(parameters)
+                first[name] = timed(side)
+        except Exception as error:
+            if name in (OURS, PATTERN, COPY):
+                raise
+            skipped[name] = first_line(error)
+            continue
+        finally:
+            for p, g in zip(parameters, gradients, strict=True):
+                p.grad = g
+        sides[name] = side
+    return sides, first
+
+
+def _parameters(shapes: ShapeList, device: str) -> list[Tensor]:
+    generator = torch.Generator(device).manual_seed(0)
+    made = []
+    for shape in shapes.shapes:
+        p = torch.randn(shape, device=device, generator=generator).requires_grad_()
+        p.grad = torch.randn(shape, device=device, generator=generator)
+        made.append(p)
+    return made
+
+
+def _found(taken: Mapping[str, Sequence[float]], moved: float, parameters: int) -> dict[str, Any]:
+    """What the times say; `moved` is bytes per parameter."""
+    seconds = {name: Spread.of(times) for name, times in taken.items()}
+    own = [f"torch {mode}" for mode in contenders.MODES if f"torch {mode}" in taken]
+    best = min(own, key=lambda name: median(taken[name]), default=None)
+    rate = {
+        name: (2 * _SIZE if name == COPY else moved) * parameters / spread.median / 1e9
+        for name, spread in seconds.items()
+    }
+    others = [name for name in taken if name not in (OURS, PATTERN, COPY)]
+    return {
+        "seconds": {name: asdict(spread) for name, spread in seconds.items()},
+        "bandwidth": rate,
+        "share": asdict(ratio(taken[OURS], taken[PATTERN])),
+        "against": {name: asdict(ratio(taken[OURS], taken[name])) for name in others},
+        "best": best,
+    }

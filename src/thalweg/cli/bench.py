@@ -1,0 +1,192 @@
+"""`thalweg bench`: what a step costs, against what its bytes cost and against other optimizers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError, unknown
+from ..rules import Rule, registry
+from .load import load_rule
+
+_SHAPES = "1x25M,1000x1000,4x2000"
+_EXAMPLES = """\
+examples:
+  thalweg bench
+      every rule on three lists of shapes, in a few minutes
+  thalweg bench adam nadam --shapes resnet50,lora7b
+      two rules on the tensors of two real models
+  thalweg bench my_rule.py:drift --shapes 8x1000
+      a rule of your own, on eight vectors of 1,000
+  thalweg bench adamw --peers optimi,torch.compile --patience 180
+      beside one other package, and torch's step compiled by torch
+  thalweg bench adam --state-dtype int8 --json bench.json --picture bench.png
+      state in 8 bits; the numbers and a picture to keep
+  thalweg bench adam --first-step
+      seconds to the first step of a fresh process, with an empty and with a filled cache
+
+A step moves bytes: it reads the parameter, the gradient and the state, and writes most of them
+back. Bandwidth is these bytes over the time. The roof is the bandwidth of a kernel of the same
+engine that reads and writes the same arrays and computes next to nothing, measured in turns with
+everybody else. Small tensors live in caches and cost launches rather than bytes.
+
+shapes: 1x25M, 1000x1000, 4x2000, or any TENSORSxELEMENTS; resnet50; gpt2; lora7b
+peers: pytorch_optimizer, optimi, heavyball, torchao, bitsandbytes, torch.compile
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "bench",
+        help="time a step: bandwidth, against torch and other packages",
+        description="Time one step of optimizers: how much of the memory's bandwidth it uses, how\n"
+        "many times as fast it is as torch's own modes and as other packages.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = parser.add_argument
+    names("rules", nargs="*", metavar="RULE",
+          help="names from `thalweg rules`, or FILE.py:NAME for one of your own (default: all)",
+    )  # fmt: skip
+    names("--shapes", metavar="A,B,…", default=_SHAPES, help=f"(default: {_SHAPES})")
+    names("--peers", metavar="A,B,…", default="installed",
+          help="other packages; `none`; `installed` (the default), which leaves out torch.compile; "
+          "or `all`",
+    )  # fmt: skip
+    names("--state-dtype", metavar="DTYPE",
+          help="how thalweg keeps its state: float32, bfloat16 or int8 (default: float32)",
+    )  # fmt: skip
+    names("--threads", type=int, metavar="N", help="of everybody (default: as torch has them)")
+    names("--repeats", type=int, default=9, metavar="N",
+          help="rounds in which all take turns; medians are shown (default: 9)",
+    )  # fmt: skip
+    names("--patience", type=float, default=60.0, metavar="SECONDS",
+          help="that anyone may take for a first step before it is left out (default: 60)",
+    )  # fmt: skip
+    names("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    names("--json", type=Path, metavar="FILE", help="write all numbers to this file")
+    names("--picture", type=Path, metavar="FILE.png", help="draw the bandwidths into this file")
+    names("--first-step", action="store_true",
+          help="measure the first step of fresh processes instead",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, and write what was asked for; an interrupted run keeps what it has."""
+    import torch
+
+    from ..bench import document, shapes
+    from ..bench.measure import Setting, measure
+    from .bench_table import Progress, tables
+
+    rules = [load_rule(name) for name in args.rules] or _distinct()
+    if args.threads is not None and args.threads < 1:
+        raise UsageError(f"--threads {args.threads} must be at least 1")
+    if args.picture and args.picture.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--picture {args.picture} must end in .png, .svg or .pdf")
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    if args.first_step:
+        return _first_steps(args, rules)
+    setting = Setting(
+        args.repeats, _peers(args.peers), args.state_dtype, args.device, args.patience
+    )
+    lists = [shapes.find(name) for name in _names(args.shapes)]
+    cases = [(rule, each) for each in lists for rule in rules]
+    before, rows, stopped = document.load(), list[dict[str, Any]](), False
+    try:
+        with Progress(sys.stderr, len(cases)) as progress:
+            for rule, each in cases:
+                progress.begin(f"{rule.name}, {each.name}")
+                rows.append(measure(rule, each, setting))
+    except KeyboardInterrupt:
+        stopped = True
+    found = document.document(rows, setting, (before, document.load()), stopped)
+    print(tables(found))
+    _keep(args, found)
+    if stopped:
+        raise KeyboardInterrupt(f"{len(rows)} of {len(cases)} cases were measured")
+    return 0
+
+
+def _keep(args: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Write the files that were asked for."""
+    from .. import records
+
+    if args.json:
+        records.write(args.json, json.dumps(records.plain(found), indent=1) + "\n")
+    if args.picture:
+        from ..bench.picture import figure
+
+        figure(found).savefig(args.picture, dpi=150)
+
+
+def _distinct() -> list[Rule]:
+    """The built-in rules, each under its first name."""
+    return list(dict.fromkeys(registry().values()))
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _peers(text: str) -> list[str]:
+    from ..bench.contenders import COMPILED
+    from ..bench.peers import PEERS
+
+    if text in ("installed", "all", "none"):
+        chosen = {"installed": [*PEERS], "all": [*PEERS, COMPILED], "none": []}
+        return chosen[text]
+    for name in (names := _names(text)):
+        if name not in (*PEERS, COMPILED):
+            raise unknown("peer", name, [*PEERS, COMPILED, "all", "installed", "none"])
+    return names
+
+
+def _first_steps(args: argparse.Namespace, rules: Sequence[Rule]) -> int:
+    import torch
+
+    from ..bench import document, first
+    from ..bench.contenders import COMPILED
+    from .bench_table import Progress, starts_table
+
+    compiled = COMPILED in _peers(args.peers)
+    specs = args.rules or [rule.name for rule in rules]
+    cases = {
+        spec: first.starts(rule, _prelude(spec), compiled)
+        for spec, rule in zip(specs, rules, strict=True)
+    }
+    rows, before = list[dict[str, Any]](), document.load()
+    stopped = False
+    threads = torch.get_num_threads()
+    try:
+        with Progress(sys.stderr, len(cases)) as progress:
+            for name, made in cases.items():
+                progress.begin(name)
+                rows += first.first_steps({name: made}, args.repeats, threads)
+    except KeyboardInterrupt:
+        stopped = True
+    found = {
+        "schema": f"{document.SCHEMA}#first-step",
+        "environment": document.machine(),
+        "load": {"start": before, "end": document.load()},
+        "interrupted": stopped,
+        "rows": rows,
+    }
+    print(starts_table(found))
+    _keep(args, found)
+    if stopped:
+        raise KeyboardInterrupt("what was measured is shown")
+    return 0
+
+
+def _prelude(spec: str) -> str:
+    """What gives a rule out of a file the name `rule` in a fresh process."""
+    if ".py" not in spec:
+        return ""
+    return f"from thalweg.cli.load import load_rule; rule = load_rule({spec!r})"
