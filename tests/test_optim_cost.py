@@ -24,18 +24,18 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
 
     class Launch(engine.Launch):
-        def __init__(self, *args: Any) -> None:
+        def __init__(self, *args: Any, **options: Any) -> None:
             counts["launches made"] += 1
-            super().__init__(*args)
+            super().__init__(*args, **options)
 
         def __call__(self, threads: int) -> None:
             counts["launches"] += 1
             super().__call__(threads)
 
     class Plan(adapter.Plan):
-        def __init__(self, *args: Any) -> None:
+        def __init__(self, *args: Any, **options: Any) -> None:
             counts["plans"] += 1
-            super().__init__(*args)
+            super().__init__(*args, **options)
 
     monkeypatch.setattr(engine, "Launch", Launch)
     monkeypatch.setattr(adapter, "Plan", Plan)

@@ -129,11 +129,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         watched = torch._C._autograd._profiler_enabled() or self._hooks()
         if watched and type(self).step is RuleOptimizer.step:
             return self._watched(closure) if closure is not None else self._watched()
-        return self._advance(closure)
+        # Addresses mean nothing in a traced graph: it breaks here.
+        return (self._untraced if torch.compiler.is_compiling() else self._advance)(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch wraps what is not marked
 
-    @_disable_dynamo  # addresses mean nothing in a traced graph: it breaks here
     def _advance(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
@@ -148,7 +148,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise ThalwegError("parameters or gradients changed while they were stepped")
         return loss
 
-    _watched = torch.optim.Optimizer.profile_hook_step(_advance)
+    _untraced = _disable_dynamo(_advance)
+    _watched = torch.optim.Optimizer.profile_hook_step(_untraced)
 
     def _skips(self) -> bool:
         """Whether this step is to be skipped; if so it is counted, and said now and then."""

@@ -169,10 +169,12 @@ class Compiled:
         else:
             alike = list(map(_strides, gradients)) == self.strides
             alike = alike and list(map(_strides, self.parameters)) == self.strides
+        if not alike or not self.lazy:
+            return alike
         # What is marked as to be negated or conjugated may lie like any other, if it is of one
         # element or complex.
         lazy = [gradients[k] for k in self.lazy]
-        return alike and not any(map(_negated, lazy)) and not any(map(_conjugated, lazy))
+        return not any(map(_negated, lazy)) and not any(map(_conjugated, lazy))
 
     def _state_holds(self) -> bool:
         """Whether the state is what the tables were made from."""

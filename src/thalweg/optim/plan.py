@@ -99,11 +99,14 @@ class Plan:
         """Step everything once; False, with nothing done, where the plan no longer holds."""
         if not (self._holds(optimizer) and self.shards.follow()):
             return False
-        gradients = [batch.gather() for batch in self.batches]
-        if any(given is None for given in gradients):
-            return False
-        for batch, given in zip(self.batches, gradients, strict=True):
-            batch.run(given)  # type: ignore[arg-type]  # None has been ruled out
+        gathered = []
+        for batch in self.batches:
+            gradients = batch.gather()
+            if gradients is None:
+                return False
+            gathered.append(gradients)
+        for batch, gradients in zip(self.batches, gathered, strict=True):
+            batch.run(gradients)
         self.shards.release()
         return True
 
