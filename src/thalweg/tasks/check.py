@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -36,9 +38,10 @@ def _train(task: Task, model: nn.Module) -> None:
             f"{what}, inputs {_shape(x)}: {told(error)}{_hint(task, model)}"
         ) from error
     _scalar(task, "loss", loss)
-    if not bool(torch.isfinite(loss)):
+    value = float(loss.detach())
+    if not math.isfinite(value):
         raise UsageError(
-            f"task {task.name!r}: the loss of the untrained model is {float(loss)} on its first "
+            f"task {task.name!r}: the loss of the untrained model is {value} on its first "
             "mini-batch; look at the model's initial values and at the loss"
         )
     if not loss.requires_grad:
@@ -59,7 +62,9 @@ def _measure(task: Task, model: nn.Module) -> None:
     for part in ("validation", "test"):
         x, y = (values[: task.batch_size] for values in getattr(task, part))
         try:
-            outputs = None if task.step is not None and task.judged_by_loss else model(x)
+            outputs = (
+                None if task.step is not None and task.judged_by_loss else task.outputs(model, x)
+            )
             loss = task.objective(model, x, y)
             metric = loss if task.judged_by_loss else task.metric.function(outputs, y)
         except Exception as error:
@@ -74,8 +79,8 @@ def _measure(task: Task, model: nn.Module) -> None:
 
 
 def _same_shape(task: Task, model: nn.Module, x: Tensor, outputs: Tensor) -> None:
-    again = model(x[:1])
-    if again.shape[1:] != outputs.shape[1:] and outputs.ndim:
+    again = task.outputs(model, x[:1])
+    if (again.ndim, again.shape[1:]) != (outputs.ndim, outputs.shape[1:]):
         raise UsageError(
             f"task {task.name!r}: the model returns {_shape(outputs)} for {len(x)} samples, but "
             f"{_shape(again)} for one; the shape of a sample's output must not change (a "

@@ -7,6 +7,7 @@ import html
 import inspect
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,6 +22,8 @@ from .blame import told
 from .losses import own_loss
 from .prepare import Pair, is_classes, parts
 from .sources import read
+
+_BATCH = 32
 
 Step = Callable[[nn.Module, Pair], Tensor]
 
@@ -45,7 +48,7 @@ class Task:
             error for numbers.
         metric: what a run is judged by: a name, a `Metric`, or (outputs, targets) to a scalar;
             by default accuracy for classes, R² for numbers, and else the loss.
-        batch_size: samples in a mini-batch.
+        batch_size: samples in a mini-batch; by default 32, or all where there are fewer.
         epochs: passes over the training data; enough for a well-tuned run to level off.
         title: one line that says what is trained on what.
         floor: the lowest training loss possible, where it is known.
@@ -66,7 +69,7 @@ class Task:
     test: Any = None
     loss: Any = None
     metric: Any = None
-    batch_size: int = 32
+    batch_size: int = None  # type: ignore[assignment]
     epochs: int = 20
     title: str = ""
     floor: float | None = None
@@ -97,6 +100,8 @@ class Task:
         for part in ("train", "validation", "test"):
             _check_pair(self.name, part, getattr(self, part), like=self.train)
         count = len(self.train[0])
+        if self.batch_size is None:
+            object.__setattr__(self, "batch_size", min(_BATCH, count))
         if not (_whole(self.batch_size) and 1 <= self.batch_size <= count):
             raise UsageError(
                 f"task {self.name!r}: batch_size={self.batch_size!r} must be a whole number from "
@@ -142,8 +147,17 @@ class Task:
 
     def objective(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """The loss of a model on a batch, with gradients if they are on."""
+        process = os.getpid()
         loss: Tensor = self.loss(model(x), y) if self.step is None else self.step(model, (x, y))
+        _end_copies(process)
         return loss
+
+    def outputs(self, model: nn.Module, x: Tensor) -> Any:
+        """What a model makes of inputs."""
+        process = os.getpid()
+        found = model(x)
+        _end_copies(process)
+        return found
 
     @property
     def judged_by_loss(self) -> bool:
@@ -276,6 +290,12 @@ def _check_pair(task: str, part: str, pair: Any, like: Pair) -> None:
         raise UsageError(
             f"task {task!r}: {part} has {len(pair[0])} inputs but {len(pair[1])} targets"
         )
+
+
+def _end_copies(process: int) -> None:
+    """End this process if a model forked it off: two would write the same records."""
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def _whole(value: object) -> bool:

@@ -188,7 +188,9 @@ class Population:
                 own = self._apply(first, count, lambda x, y: step(self.model, (x, y)), x, y)
                 loss = loss + own * (len(x) / total)
             if task.step is None or not task.judged_by_loss:
-                outputs.append(self._apply(first, count, lambda x, y: self.model(x), x, y))
+                outputs.append(
+                    self._apply(first, count, lambda x, y: task.outputs(self.model, x), x, y)
+                )
 
         def judge(outputs: Tensor) -> Tensor:
             own = [] if task.step is not None else [task.loss(outputs, data[1])]
