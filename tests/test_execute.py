@@ -47,7 +47,9 @@ def test_the_fastest_measured_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 30.0, (6, 1): 40.0})
     assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 2, 30.0, 90.0)
     measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 95.0, (6, 1): 97.0})
-    assert choose(task, runs(), REGIME) == Execution("one by one", 1, 1, 2, 90.0, 90.0)
+    slower = choose(task, runs(), REGIME)
+    assert slower == Execution("one by one", 1, 1, 2, 90.0, 90.0)
+    assert slower.why == "as lanes they took 95 µs"
     measured(monkeypatch, {(1, 2): 9e9, (1, 1): 100.0, (6, 2): 9e9, (6, 1): 40.0})
     assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 1, 40.0, 100.0)
 
@@ -139,6 +141,8 @@ def test_a_model_that_fits_no_lanes_trains_one_by_one(model: Callable[[], nn.Mod
     regime = Regime(epochs=8, batch_size=32, evaluations=2)
     way = choose(task, runs(), regime)
     assert (way.mode, way.lanes) == ("one by one", 1)
+    assert "no lanes, because the model fails in them" in way.why
+    assert f"{__file__}:" in way.why
     ((_, results),) = execute(task, grouped(runs(), way), regime, way)
     assert all(r.validation_loss[-1] < r.validation_loss[0] for r in results)
 
@@ -185,6 +189,8 @@ def test_a_way_is_described_with_what_was_measured() -> None:
         "up to 90 runs together as lanes of one stacked model, 2 threads: 50 µs per run and step, "
         "8.0× as fast as one after the other"
     )
+    kept = str(Execution("one by one", 1, 1, 1, 50.0, 50.0, "no lanes, because"))
+    assert kept.endswith("50 µs per run and step; no lanes, because")
     alone = str(Execution("one by one", 1, 1, 1, 50.0, 50.0))
     assert alone == "runs one after the other, 1 thread: 50 µs per run and step"
 

@@ -103,7 +103,11 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
         share = measured[1, 1] / processes
         ways.append((share, Execution("processes", 1, processes, 1, share, alone)))
-    return replace(min(ways, key=itemgetter(0))[1], why="; ".join(why))
+    fastest = min(ways, key=itemgetter(0))[1]
+    stacked = [taken for (together, _), taken in measured.items() if together > 1]
+    if stacked and fastest.mode != "lanes":
+        why.append(f"as lanes they took {min(stacked):.0f} µs")
+    return replace(fastest, why="; ".join(why))
 
 
 def _measure(
