@@ -382,3 +382,19 @@ def screen(text: str) -> list[str]:
             )
             column += len(token)
     return lines
+
+
+def test_several_tasks_and_the_options_of_a_search(thalweg: Call, here: Path) -> None:
+    code, out, err = thalweg(
+        "wine-mlp", "quadratic:dim=4", "--optimizers", "sgd,adam", "--budget", "4", "--seeds", "2",
+        "--epochs", "1", "--tune", "weight_decay", "--schedule", "cosine", "--clip", "1",
+        "--no-prune", "--json", "--out", "both",
+    )  # fmt: skip
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["schema"] == "thalweg.races/1"
+    for own, name in zip(document["races"], ("wine-mlp", "quadratic-dim=4"), strict=True):
+        assert own["search"]["tune"] == ["weight_decay"]
+        assert own["search"]["fixed"] == {"schedule": "cosine", "warmup": 0.0, "clip": 1.0}
+        assert own["search"]["pruned"] is False
+        assert (here / "both" / name / "report.html").is_file()
