@@ -283,6 +283,16 @@ def test_the_message_names_the_persons_own_line() -> None:
         examine(task(model=failing(Raising)))
 
 
+def wrong() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 5), nn.Linear(4, 4))
+
+
+def test_a_model_of_torchs_layers_alone_is_named_by_where_it_is_built() -> None:
+    line = wrong.__code__.co_firstlineno
+    with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:{line}: RuntimeError"):
+        examine(task(model=wrong))
+
+
 def runs(count: int) -> list[Run]:
     return [Run(method("sgd"), {"lr": 0.1}, seed) for seed in range(count)]
 

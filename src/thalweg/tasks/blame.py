@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sysconfig
 import traceback
 from pathlib import Path
@@ -10,8 +11,14 @@ _OURS = Path(__file__).parents[1]
 _INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
 
 
-def told(error: BaseException) -> str:
-    """The error in one line that begins with the person's own file and line, if it has one."""
+def told(error: BaseException, maker: object = None) -> str:
+    """The error in one line that begins with the person's own file and line.
+
+    Args:
+        error: what was raised.
+        maker: a function or class that is named instead where no line of the person's own was
+            running, as in a model put together of torch's layers.
+    """
     text = str(error).strip().partition("\n")[0] or "no message"
     said = f"{type(error).__name__}: {text}"
     if isinstance(error, SyntaxError) and error.filename:
@@ -19,9 +26,20 @@ def told(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _own(frame.filename)]
     if not own:
-        return said
+        home = _home(maker)
+        return f"{home}: {said}" if home else said
     code = f" (`{own[-1].line}`)" if own[-1].line else ""
     return f"{own[-1].filename}:{own[-1].lineno}: {said}{code}"
+
+
+def _home(maker: object) -> str:
+    """File and first line of a function or class of the person's own."""
+    try:
+        file = inspect.getsourcefile(maker)  # type: ignore[arg-type]
+        line = inspect.getsourcelines(maker)[1]  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+    return f"{file}:{line}" if file and _own(file) else ""
 
 
 def _own(file: str) -> bool:

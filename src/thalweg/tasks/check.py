@@ -35,7 +35,7 @@ def _train(task: Task, model: nn.Module) -> None:
         loss = task.objective(model, x, y)
     except Exception as error:
         raise UsageError(
-            f"{what}, inputs {_shape(x)}: {told(error)}{_hint(task, model)}"
+            f"{what}, inputs {_shape(x)}: {told(error, task.model)}{_hint(task, model)}"
         ) from error
     _scalar(task, "loss", loss)
     value = float(loss.detach())
@@ -53,7 +53,7 @@ def _train(task: Task, model: nn.Module) -> None:
         torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad],
                             allow_unused=True)  # fmt: skip
     except Exception as error:
-        raise UsageError(f"task {task.name!r}: no gradient: {told(error)}") from error
+        raise UsageError(f"task {task.name!r}: no gradient: {told(error, task.model)}") from error
 
 
 @torch.no_grad()
@@ -70,7 +70,7 @@ def _measure(task: Task, model: nn.Module) -> None:
         except Exception as error:
             raise UsageError(
                 f"task {task.name!r}: the model fails on {part} data, inputs {_shape(x)}: "
-                f"{told(error)}"
+                f"{told(error, task.model)}"
             ) from error
         _scalar(task, f"{part} loss", loss)
         _scalar(task, f"{part} metric", metric)

@@ -218,7 +218,7 @@ class Task:
                 raise
             except Exception as error:
                 raise UsageError(
-                    f"task {self.name!r}: the model cannot be built: {told(error)}"
+                    f"task {self.name!r}: the model cannot be built: {told(error, self.model)}"
                 ) from error
         if not isinstance(model, nn.Module):
             raise UsageError(
