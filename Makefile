@@ -30,6 +30,7 @@ check: $(DEV) ## format, lint, types, import law, then the tests
 
 bench: $(RUNTIME) ## the timings of the README, as ratios
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/roofline.py
 	$(BIN)/python benchmarks/first_step.py
 	$(BIN)/python benchmarks/lanes.py
 	$(BIN)/python benchmarks/readme.py

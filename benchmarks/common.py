@@ -1,4 +1,4 @@
-"""What all benchmarks share: timing side by side, a record of it, a table of it."""
+"""What all benchmarks share: a comparison, a record of it, a table of it."""
 
 from __future__ import annotations
 
@@ -6,44 +6,17 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from thalweg.racing.summary import environment
+from thalweg.bench.document import NOISY, load, machine, told
+from thalweg.bench.timing import Spread, ratio
 
 RESULTS = Path(__file__).parent / "results"
-NOISY = 0.5  # load average above which something else is running
-
-Side = Callable[[], object]
-
-FUSED = {"SGD", "Adagrad", "Adam", "AdamW"}  # the classes that torch has fused kernels for
-
-
-def torch_modes(name: str) -> dict[str, dict[str, bool]]:
-    """Torch's own implementations of an optimizer, and the options that choose them."""
-    found = {"loop": {"foreach": False}, "foreach": {"foreach": True}}
-    return found | ({"fused": {"fused": True}} if name in FUSED else {})
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The middle of repeated measurements and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Median and quartiles of these values."""
-        low, median, high = np.quantile(list(values), (0.25, 0.5, 0.75))
-        return cls(float(median), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -61,7 +34,7 @@ class Comparison:
     @property
     def ratio(self) -> Spread:
         """How many times as fast ours is: theirs/ours of every round, which share their noise."""
-        return Spread.of(t / o for t, o in zip(self.theirs, self.ours, strict=True))
+        return ratio(self.ours, self.theirs)
 
     def row(self, target: float, unit: float) -> dict[str, Any]:
         """What tables and records say of it.
@@ -82,39 +55,6 @@ class Comparison:
         }
 
 
-def timed(side: Side, repeats: int = 1) -> float:
-    """Seconds that one call takes, the mean of so many in a row."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        side()
-    return (time.perf_counter() - start) / repeats
-
-
-def in_turns(
-    sides: Mapping[str, Side], rounds: int, shortest: float = 2e-3
-) -> dict[str, list[float]]:
-    """Seconds per call of every side in every round, warmed up apart.
-
-    Args:
-        sides: what to call. They take turns, so that what else the machine does hits all alike,
-            and the first of a round goes last in the next.
-        rounds: how often.
-        shortest: seconds that a measurement lasts at least; fast sides are repeated.
-    """
-    repeats = {}
-    for name, side in sides.items():
-        side()
-        repeats[name] = max(1, round(shortest / timed(side)))
-        timed(side, repeats[name])
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    order = list(sides)
-    for _ in range(rounds):
-        for name in order:
-            taken[name].append(timed(sides[name], repeats[name]))
-        order = order[1:] + order[:1]
-    return taken
-
-
 def parser(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark has; a benchmark may add its own."""
     found = argparse.ArgumentParser(description=description)
@@ -133,15 +73,14 @@ class Record:
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
-        load = os.getloadavg()[0]
-        if load > NOISY:
-            print(f"load average {load:.1f}: another program runs, ratios suffer", file=sys.stderr)
+        now = load()
+        if now is not None and now > NOISY:
+            print(f"load average {now:.1f}: another program runs, ratios suffer", file=sys.stderr)
         self.path = None if options.quick else RESULTS / f"{name}.json"
         self.document: dict[str, Any] = {
             "benchmark": name,
-            "environment": environment(),
-            "threads": options.threads,
-            "load_at_start": load,
+            "environment": machine(),
+            "load": {"start": now},
             "tables": {},
         }
 
@@ -165,14 +104,8 @@ class Record:
 
     def close(self) -> None:
         """Say what was measured on, and write the record unless it was a quick look."""
-        self.document["load_at_end"] = os.getloadavg()[0]
-        e = self.document["environment"]
-        print(
-            f"\n{e['processor']}, {e['cores']} cores, {self.document['threads']} threads; "
-            f"torch {e['torch']}, numba {e['numba']}, Python {e['python']}; load average "
-            f"{self.document['load_at_start']:.1f} to {self.document['load_at_end']:.1f}; "
-            f"{e['date'][:10]}"
-        )
+        self.document["load"]["end"] = load()
+        print(f"\n{told(self.document)}")
         if self.path is not None:
             self.path.parent.mkdir(exist_ok=True)
             self.path.write_text(json.dumps(self.document, indent=1) + "\n", encoding="utf-8")

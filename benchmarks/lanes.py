@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
-from common import Comparison, Record, in_turns, parser, timed, torch_modes
+from common import Comparison, Record, parser
 from thalweg import tasks
+from thalweg.bench.contenders import torch_modes
+from thalweg.bench.timing import in_turns, timed
 from thalweg.racing import search
 from thalweg.racing.space import Configuration
 from thalweg.racing.spec import Spec, entrants

@@ -8,12 +8,18 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+LARGE = "1x25M"  # the shapes that memory alone limits
 MARKS = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 
 def recorded(name: str) -> dict[str, Any]:
     """What a benchmark recorded last."""
     return json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def exists(name: str) -> bool:
+    """Whether a benchmark has been recorded."""
+    return (HERE / "results" / f"{name}.json").exists()
 
 
 def steps(record: dict[str, Any]) -> list[str]:
@@ -41,6 +47,36 @@ def lanes(record: dict[str, Any]) -> str:
     return f"Many runs at once ({title}) against a plain torch loop over the same runs: {each}."
 
 
+def roofline(record: dict[str, Any]) -> list[str]:
+    """A row per rule: the share of the roof's bandwidth, and the ratio to torch, on large tensors.
+
+    Args:
+        record: of `thalweg bench`.
+    """
+    rows = [row for row in record["rows"] if row["shapes"] == LARGE and "bandwidth" in row]
+    cells = [
+        (
+            row["rule"],
+            f"{sum(row['bytes'].values()):.4g}",
+            f"{row['bandwidth']['thalweg']:.0f}",
+            f"{row['bandwidth']['pattern']:.0f}",
+            f"{row['share']['median']:.0%}",
+            f"{row['bandwidth'][row['best']]:.0f}" if row["best"] else "–",
+        )
+        for row in rows
+    ]
+    head = ("rule", "bytes", "thalweg", "the bytes alone", "share", "torch's fastest mode")
+    return [
+        "",
+        f"Bandwidth of a step in GB/s, {LARGE} float32: bytes that it must move per parameter over "
+        "its time, beside a kernel",
+        "that moves the same bytes and computes next to nothing "
+        "([`thalweg bench`](docs/bench.md)).",
+        "",
+        *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells)),
+    ]
+
+
 def main() -> None:
     """Write the section anew from what is in benchmarks/results."""
     step, lane = recorded("step"), recorded("lanes")
@@ -53,6 +89,7 @@ def main() -> None:
         "[quartiles, targets and the machine's load](benchmarks/results) are recorded with it.",
         "",
         *steps(step),
+        *(roofline(recorded("roofline")) if exists("roofline") else []),
         "",
         lanes(lane),
         MARKS[1],

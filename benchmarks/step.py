@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import thalweg.optim
-from common import Comparison, Record, Side, in_turns, parser, torch_modes
+from common import Comparison, Record, parser
+from thalweg.bench.contenders import torch_modes
+from thalweg.bench.timing import Side, in_turns
 
 NEAR = 1.5  # modes of torch within this factor of the fastest are measured in turns with ours
 

@@ -53,6 +53,8 @@ class Setting:
         Keeping(state_dtype=self.state_dtype)  # refuses what there is not
         if self.repeats < 1:
             raise UsageError(f"repeats={self.repeats} must be at least 1")
+        if not self.patience > 0:
+            raise UsageError(f"patience={self.patience:g} must be a number of seconds above 0")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UsageError("device='cuda': torch finds no GPU here; choose device='cpu'")
 
@@ -154,10 +156,13 @@ def _warmed(
             with within(setting.patience):
                 side = make(parameters)
                 first[name] = timed(side)
+            if any(p.grad is None for p in parameters):
+                raise ThalwegError("takes the gradients away")
         except Exception as error:
             if name in (OURS, PATTERN, COPY):
                 raise
-            skipped[name] = first_line(error)
+            skipped[name] = str(error) if isinstance(error, ThalwegError) else first_line(error)
+            first.pop(name, None)
             continue
         finally:
             for p, g in zip(parameters, gradients, strict=True):
