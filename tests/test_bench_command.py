@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from thalweg import cli
+from thalweg.bench import first
 from thalweg.bench import measure as measuring
 
 FILE = """\
@@ -92,13 +93,16 @@ def test_an_interrupted_run_shows_what_it_has(
     assert len(document["rows"]) == 1
 
 
-def test_first_step(run: Any, tmp_path: Path) -> None:
+def test_first_step(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That processes are started and timed is tested where that is done.
+    monkeypatch.setattr(first, "first_step", lambda *_: first.Taken(0.75, 0.5))
     file = tmp_path / "bench.json"
     given = ("sgd", "--first-step", "--repeats", "1", "--threads", "1", "--json", str(file))
     code, out, err = run(*given)
     assert (code, err) == (0, "")
     assert "the first step of a fresh process" in out
     rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert [row["rest"]["median"] for row in rows] == [0.25] * 4
     named = [(row["contender"], row["cache"]) for row in rows]
     assert named == [(who, c) for who in ("thalweg", "torch") for c in ("cold", "warm")]
 
