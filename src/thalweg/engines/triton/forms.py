@@ -33,6 +33,12 @@ def float64(x: tl.constexpr):
 
 
 @triton.jit
+def flag(x):
+    """The same condition, one for all elements; of numbers alone the interpreter makes numbers."""
+    return x.to(tl.int32) != 0
+
+
+@triton.jit
 def root(x):
     """The square root, correctly rounded."""
     if x.dtype == tl.float32:
@@ -59,7 +65,7 @@ def power(x, y):
     Its relative error is at most 2^-52 (|y log x| + 2), as log and exp err by one unit in the last
     place: a decay rate to the power of the step differs from the processor's by a few units.
     """
-    base, wanted = x.to(tl.float64), y.to(tl.float64)
+    base, wanted = tl.broadcast(x.to(tl.float64), y.to(tl.float64))
     # 1 to any power, and anything to the power 0, is 1; log would make NaN of 1 and infinity.
     trivial = (base == 1.0) | (wanted == 0.0)
     size = tl.exp(tl.where(trivial, 0.0, wanted * tl.log(tl.abs(base))))

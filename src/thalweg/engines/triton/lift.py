@@ -19,8 +19,8 @@ import triton
 import triton.language as tl
 
 from thalweg.engines.triton.forms import (
-    array, brain, cosine, decoded, divide, encoded, float32, float64, give, inf, mix, nearest,
-    number, power, root, scale_of, sine, stochastic, take, tanh,
+    array, brain, cosine, decoded, divide, encoded, flag, float32, float64, give, inf, mix,
+    nearest, number, power, root, scale_of, sine, stochastic, take, tanh,
 )
 """
 

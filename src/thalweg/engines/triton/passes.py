@@ -246,7 +246,8 @@ class Passes:
         if any(m.operation == "all_total" for m in middle):
             code += [_of_tensor("model")]
         code += [self._read(m) for m in middle]
-        return [*code, *self._casts(constants)]
+        flags = [self.names[v] for v in self._below(within) if v in self.program.flags]
+        return [*code, *(f"{v} = flag({v})" for v in flags), *self._casts(constants)]
 
     def _kept(self, value: str) -> str:
         text = f"number(constants, {len(self.kept)} * row + {self.kept.index(value)})"
@@ -270,9 +271,9 @@ class Passes:
         return line(m, "float64", self.names)
 
     def _casts(self, constants: Iterable[str]) -> list[str]:
+        cast = {True: "flag({0})", False: f"{{0}}.to(tl.{self.elements.number})"}
         names, flags = self.names, self.program.flags
-        cast = f".to(tl.{self.elements.number})"
-        return [f"c_{names[c]} = {names[c]}{'' if c in flags else cast}" for c in constants]
+        return [f"c_{names[c]} = {cast[c in flags].format(names[c])}" for c in constants]
 
 
 def _of_tensor(column: str, target: str = "") -> str:
