@@ -113,7 +113,7 @@ def test_first_step(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (("adamm",), "did you mean adam"),
         (("--shapes", "resnet"), "resnet50"),
         (("--peers", "optimizer"), "no peer named 'optimizer'"),
-        (("--repeats", "0"), "repeats=0"),
+        (("--repeats", "0"), "--repeats 0"),
         (("--threads", "0"), "--threads 0"),
         (("--state-dtype", "int4"), "state_dtype='int4'"),
         (("--picture", "bench.txt"), ".png"),

@@ -62,8 +62,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
           help="how thalweg keeps its state: float32, bfloat16 or int8 (default: float32)",
     )  # fmt: skip
     names("--threads", type=int, metavar="N", help="of everybody (default: as torch has them)")
-    names("--repeats", type=int, default=9, metavar="N",
-          help="rounds in which all take turns; medians are shown (default: 9)",
+    names("--repeats", type=int, metavar="N",
+          help="rounds in which all take turns; medians are shown (default: 9; 3 of first steps)",
     )  # fmt: skip
     names("--patience", type=float, default=60.0, metavar="SECONDS",
           help="that anyone may take for a first step before it is left out (default: 60)",
@@ -86,15 +86,16 @@ def run(args: argparse.Namespace) -> int:
     from .bench_table import Progress, tables
 
     rules = [load_rule(name) for name in args.rules] or _distinct()
-    if args.threads is not None and args.threads < 1:
-        raise UsageError(f"--threads {args.threads} must be at least 1")
+    for option in ("threads", "repeats"):
+        if (given := getattr(args, option)) is not None and given < 1:
+            raise UsageError(f"--{option} {given} must be at least 1")
     if args.picture and args.picture.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--picture {args.picture} must end in .png, .svg or .pdf")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.first_step:
         return _first_steps(args, rules)
     setting = Setting(
-        args.repeats, _peers(args.peers), args.state_dtype, args.device, args.patience
+        args.repeats or 9, _peers(args.peers), args.state_dtype, args.device, args.patience
     )
     lists = [shapes.find(name) for name in _names(args.shapes)]
     cases = [(rule, each) for each in lists for rule in rules]
@@ -168,7 +169,7 @@ def _first_steps(args: argparse.Namespace, rules: Sequence[Rule]) -> int:
         with Progress(sys.stderr, len(cases)) as progress:
             for name, made in cases.items():
                 progress.begin(name)
-                rows += first.first_steps({name: made}, args.repeats, threads)
+                rows += first.first_steps({name: made}, args.repeats or 3, threads)
     except KeyboardInterrupt:
         stopped = True
     found = {
