@@ -24,21 +24,20 @@ A100 = GPUTarget("cuda", 80, 32)
 H100 = GPUTarget("cuda", 90, 32)
 MI300 = GPUTarget("hip", "gfx942", 64)
 
-_INTEGERS = {"pointers", "chunks", "seed", "tensors", "moving"}
+_INTEGERS = {"pointers", "chunks", "seed", "tensors", "moving", "every", "pieces"}
 _SETTINGS = {"TILE": TILE, "ALIGNED": True}
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
 def compiled(kernel: Any, target: GPUTarget, warps: int = 4) -> dict[str, Any]:
     """The texts of a kernel for a target, as a launch on such a device would have it compiled."""
     settings = {k: v for k, v in _SETTINGS.items() if k in kernel.arg_names}
     signature = {
-        name: "constexpr" if name in settings else
-        "i32" if name == "every" else "*i64" if name in _INTEGERS else "*fp64"
+        name: "constexpr" if name in settings else "*i64" if name in _INTEGERS else "*fp64"
         for name in kernel.arg_names
     }  # fmt: skip
     source = ASTSource(kernel, signature, settings)

@@ -87,6 +87,7 @@ class OnDevice(Compiled):
         self.rows = torch.tensor(self.row_of_item, device=device)
         self.versions = self._versions()
         self._watch(items, column)
+        launch.compile()
 
     def _watch(self, items: Sequence[Item], column: dict[str, int]) -> None:
         """Fill the table of pointers, and note what must hold for it to be true."""

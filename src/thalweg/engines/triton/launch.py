@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from triton import knobs
+from triton.runtime.jit import JITFunction
 
 from ...errors import UsageError
 from ...tape import Program
@@ -27,6 +27,26 @@ TILE = 1024  # elements that one iterates over: 8 for each of its 128 threads
 # Contraction would be another rounding than that of the formats' own definition, and what waits for
 # memory has time for both roundings.
 _SETTINGS = {"enable_fp_fusion": False}
+
+
+class Phase(NamedTuple):
+    """One launch of a step.
+
+    Attributes:
+        kernel: what is launched.
+        items: of how many instances.
+        given: its arguments, all but the last of kernels that take `ALIGNED`.
+        warps: the groups of threads of an instance.
+    """
+
+    kernel: Any
+    items: int
+    given: list[Any]
+    warps: int
+
+    def arguments(self, aligned: bool) -> list[Any]:
+        """All of the kernel's."""
+        return self.given + [aligned] * (len(self.kernel.arg_names) - len(self.given))
 
 
 class Launch:
@@ -78,7 +98,7 @@ class Launch:
         self._aligned = True
         self._captured: list[Tensor] = []  # what the graphs that hold an upload read
         self.scalars = self._room(count, len(program.scalars))
-        self._memory = {
+        self._memory: dict[str, Any] = {
             "scalars": self.scalars,
             "constants": self._room(count, len(kept(program))),
             "pointers": self._on_device(self.pointers),
@@ -102,6 +122,8 @@ class Launch:
             "totals": self._room(len(blocks.table), len(stages.total)),
             "grand": self._room(blocks.models, len(stages.total)),
             "pieces": self._on_device(pieces.of_block),
+            "every": self._on_device(np.array([len(blocks.table)])),
+            "WIDTH": len(stages.partial),
         }
 
     def only(self, tensors: Ints) -> None:
@@ -117,36 +139,27 @@ class Launch:
         moving = np.unique(self._rows[tensors])
         self._memory |= {"chunks": self._on_device(last), "moving": self._on_device(moving)}
         summed = {"chunks": self._on_device(sums)}
-        self._phases: list[Callable[[], Any]] = [self._phase("prologue", len(moving), warps=1)]
-        depth = max(self.program.stages.values(), default=0)
-        for stage in range(depth):
-            self._phases += [
+        phases = [self._phase("prologue", len(moving), warps=1)]
+        for stage in range(Stages(self.program).depth):
+            phases += [
                 self._phase(f"measure_{stage}", len(sums), summed),
-                *([self._gather()] if self._pieces.split else []),
+                self._phase("gather", self._blocks.blocks if self._pieces.split else 0),
                 self._phase(f"finish_{stage + 1}", len(self._blocks.table)),
                 self._phase(f"grand_{stage + 1}", self._blocks.models),
             ]
-        self._phases.append(self._phase("step", len(last)))
+        phases.append(self._phase("step", len(last)))
+        self._phases = [phase for phase in phases if phase is not None]
 
     def _phase(
         self, name: str, items: int, others: dict[str, Tensor] | None = None, warps: int = 4
-    ) -> Callable[[], Any]:
-        """A launch of one of the kernels over that many items, if there is such a kernel."""
-        kernel = self._kernels.get(name)
-        memory: dict[str, Any] = {**self._memory, **(others or {})}
-        memory |= {"every": len(self._blocks.table), "TILE": TILE}
+    ) -> Phase | None:
+        """A launch of one of the kernels over that many items, if there is anything to do."""
+        kernel = gather if name == "gather" else self._kernels.get(name)
         if kernel is None or not items:
-            return lambda: None
-        names = [n for n in kernel.arg_names if n != "ALIGNED"]
-        given = [memory[n] for n in names]
-        if len(names) == len(kernel.arg_names):
-            return lambda: kernel[(items,)](*given, num_warps=warps, **_SETTINGS)
-        return lambda: kernel[(items,)](*given, self._aligned, num_warps=warps, **_SETTINGS)
-
-    def _gather(self) -> Callable[[], Any]:
-        memory = [self._memory[name] for name in ("pieces", "partials", "channels")]
-        blocks, width = self._blocks.blocks, self._memory["partials"].shape[1]
-        return lambda: gather[(blocks,)](*memory, width, TILE, num_warps=4, **_SETTINGS)
+            return None
+        memory: dict[str, Any] = {**self._memory, **(others or {}), "TILE": TILE}
+        names = [name for name in kernel.arg_names if name != "ALIGNED"]
+        return Phase(kernel, items, [memory[name] for name in names], warps)
 
     def write(self, column: int, values: Floats) -> None:
         """Write scalars of all rows, from a column on, without waiting for the device.
@@ -163,10 +176,22 @@ class Launch:
             self._sent = self.pointers.copy()
             self._aligned = not (self._sent % 16).any()
             self._memory["pointers"].copy_(self._staged(self._sent), non_blocking=True)
-        # Triton launches on the current device.
-        with torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext():
+        with self._current():
             for phase in self._phases:
-                phase()
+                given = phase.arguments(self._aligned)
+                phase.kernel[(phase.items,)](*given, num_warps=phase.warps, **_SETTINGS)
+
+    def compile(self) -> None:
+        """Have the kernels ready, so that what hinders that is known before anything is stepped."""
+        if isinstance(gather, JITFunction):
+            with self._current():
+                for phase in self._phases:
+                    given, grid = phase.arguments(self._aligned), (phase.items,)
+                    phase.kernel.warmup(*given, grid=grid, num_warps=phase.warps, **_SETTINGS)
+
+    def _current(self) -> AbstractContextManager[Any]:
+        """Triton launches on the current device."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _room(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)
@@ -188,7 +213,7 @@ class Launch:
 def _check(device: torch.device) -> None:
     if device.type not in ("cuda", "cpu"):
         raise UsageError(f"device={str(device)!r} is unknown to Triton; use a GPU")
-    if (device.type == "cpu") != knobs.runtime.interpret:
+    if (device.type == "cpu") is isinstance(gather, JITFunction):
         raise UsageError(
             f"device={str(device)!r} needs TRITON_INTERPRET "
             f"{'set to 1' if device.type == 'cpu' else 'unset'} before triton is imported: "

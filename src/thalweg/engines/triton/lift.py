@@ -27,8 +27,8 @@ from thalweg.engines.triton.forms import (
 _WORDS = """\
 tile step step_tile prologue moving pointers chunks scalars constants seed tensors channels totals
 grand partials every TILE ALIGNED chunk tensor start stop row piece lanes full at i inside block
-present first_block own first width blocks model begin end largest larger broken found whose key
-range nan None True False min max float int bool len print abs sum
+present first_block own first width blocks model begin end largest larger broken count found whose
+key range nan None True False min max float int bool len print abs sum
 """
 _RESERVED = frozenset(re.findall(r"\w+", _HEAD + _WORDS + " ".join(OPERATIONS.values())))
 _PREFIXES = ("c_", "sum_", "add_", "measure_", "finish_", "grand_", *elements.PREFIXES)

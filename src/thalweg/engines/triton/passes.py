@@ -211,15 +211,15 @@ class Passes:
         if not found:
             return []
         width, columns = len(self.stages.total), len(COLUMNS)
-        body = ["model = tl.program_id(0)", "lanes = tl.arange(0, TILE)"]
+        body = ["model, count = tl.program_id(0), tl.load(every)", "lanes = tl.arange(0, TILE)"]
         for r in found:
             column = self.stages.total[r.target]
             body += [
                 "sum_0 = tl.zeros((TILE,), tl.float64)",
-                "for at in range(0, every, TILE):",
+                "for at in range(0, count, TILE):",
                 "    i = at + lanes",
                 f"    whose = tl.load(tensors + {columns} * i + {COLUMNS.index('model')}, "
-                "mask=i < every, other=-1)",
+                "mask=i < count, other=-1)",
                 f"    sum_0 += tl.load(totals + {width} * i + {column}, "
                 "mask=whose == model, other=0.0)",
                 f"tl.store(grand + {width} * model + {column}, tl.sum(sum_0))",

@@ -6,6 +6,8 @@ import numpy as np
 
 from ..tables import COLUMNS, Blocks, Ints, cut
 
+CHANNELS = 16  # of a chunk at most: each takes a turn of its own, however short
+
 
 class Pieces:
     """What is summed by one loop: a block, or a part of one that is long.
@@ -32,7 +34,7 @@ class Pieces:
         starts = nth * widths[tensor]
         lengths = np.where(long[tensor], np.minimum(widths[tensor], counts[tensor] - starts),
                            counts[tensor])  # fmt: skip
-        whole = np.where(long, size, np.maximum(size // widths, 1) * widths)
+        whole = np.where(long, size, np.clip(size // widths, 1, CHANNELS) * widths)
         chunks = cut(tensor, starts, lengths, rows[tensor], whole[tensor])
         step = np.where(long, size, widths)[chunks[:, 0]]
         number = -(-(chunks[:, 2] - chunks[:, 1]) // step)
