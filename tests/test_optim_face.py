@@ -212,7 +212,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     *((name, {"lr": torch.tensor([0.1, 0.1])}, "Tensor lr must be 1-element") for name in NAMES),
     ("Lion", {"lr": -1}, "Invalid learning rate"),
     ("Lion", {"betas": (0.9, 1.5)}, "Invalid beta parameter at index 1"),
-    ("Adam", {"engine": "cuda"}, "engine='cuda' is unknown; choose one of auto, numba, eager"),
+    ("Adam", {"engine": "cuda"}, "engine='cuda' is unknown; choose one of auto, numba, triton, eager"),
 ]  # fmt: skip
 
 
@@ -292,7 +292,7 @@ NOT_COMPILED = {
 @pytest.mark.parametrize("what", NOT_COMPILED)
 def test_insisting_on_the_compiled_engine(what: str) -> None:
     p = NOT_COMPILED[what]()
-    with pytest.raises(UsageError, match='engine="numba" cannot step parameter 0'):
+    with pytest.raises(UsageError, match="engine='numba' cannot step parameter 0"):
         ours.Adam([p], engine="numba")
     ours.Adam([p])
 
@@ -305,7 +305,7 @@ def test_a_parameter_that_the_engine_can_no_longer_step() -> None:
     p.grad = None
     p.data = torch.zeros(6)[::2]
     p.grad = torch.ones_like(p)
-    with pytest.raises(UsageError, match=r'engine="numba".*gaps'):
+    with pytest.raises(UsageError, match=r"engine='numba'.*gaps"):
         mine.step()
 
 
@@ -325,10 +325,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
         raise error
 
     from thalweg.engines import numba as engine
-    from thalweg.optim import plan
+    from thalweg.optim import choosing
 
     monkeypatch.setattr(engine, "Launch", fail)
-    plan._warn_once.cache_clear()
+    choosing.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     gradients = Gradients()
     gradients.give(parameters(theirs), parameters(mine))
@@ -339,10 +339,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
 
 
 def test_without_numba_the_eager_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thalweg.optim import plan
+    from thalweg.optim import choosing
 
-    monkeypatch.setattr(plan, "_numba_is_here", lambda: False)
-    plan._warn_once.cache_clear()
+    monkeypatch.setattr(choosing, "_numba_is_here", lambda: False)
+    choosing.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     with pytest.raises(UsageError, match="pip install numba"):
         ours.Adam(tensors(torch.float32), engine="numba")

@@ -334,6 +334,6 @@ def test_clipping_that_cannot_be_measured() -> None:
     groups = [{"params": [first], "maximize": True}, {"params": [second]}]
     refused(r"clip_norm\(adam\)+ measures.*give them one maximize", groups)
     (wide,) = tensors(torch.float64, ((3,),))
-    refused('engine="numba" steps those of one dtype', [first, wide], engine="numba")
+    refused("engine='numba' steps those of one dtype", [first, wide], engine="numba")
     away = torch.zeros(3, device="meta", requires_grad=True)
     refused("they are on cpu and meta", [first, away])

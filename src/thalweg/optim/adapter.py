@@ -21,10 +21,11 @@ from torch.optim import optimizer as torch_optimizer
 from ..errors import ThalwegError, UsageError
 from ..rules import maximize
 from ..rules.core import Rule
+from .choosing import KERNELS
 from .finite import all_finite
 from .keeping import Keeping, unpacked
 from .own import DEFAULTS, Own, checked, spelled
-from .plan import ENGINES, Plan, trouble_with
+from .plan import ENGINES, Plan
 
 # Options that torch's classes take to choose an implementation; here the engine is chosen by
 # what the tensors are, so they are accepted and kept.
@@ -41,9 +42,9 @@ class RuleOptimizer(torch.optim.Optimizer):
     Args:
         params: parameters, named parameters, or dicts of a group each, as torch takes them.
         defaults: the options of groups that do not give their own.
-        engine: "auto" steps plain dense parameters of 32 or 64 bits a number on the CPU by one
-            launch of a compiled kernel and all others one by one; "numba" insists on the kernel;
-            "eager" does without it.
+        engine: "auto" steps plain dense parameters by one launch of a compiled kernel for each
+            device and dtype, and all others one by one; "numba" insists on the kernel of the CPU,
+            "triton" on that of the GPU; "eager" does without.
         skip_nonfinite: a step of which any gradient holds NaN or infinity is not taken: parameters,
             state and step counts stay as they are. A warning says so the 1st, 10th, 100th … time.
             Otherwise such a gradient does what it does in torch.
@@ -101,7 +102,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         Where a gradient is to flow through the step to a tensor, it stays one.
         """
         hyper: dict[str, float] = {}
-        number = _traced if group.get("differentiable") else _number
+        number = _traced if group.get("differentiable") else _waiting
         for option in self.defaults:
             value = group[option]
             if option in self.pairs:
@@ -225,8 +226,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                     f"parameter {index} of the group has dtype {p.dtype}: only floating-point "
                     "and complex parameters have gradients to step along; leave it out"
                 )
-            if self.engine == "numba" and steps[index] and (trouble := trouble_with(p)):
-                raise UsageError(f'engine="numba" cannot step parameter {index}: {trouble}')
+            trouble_with = KERNELS.get(self.engine)
+            if trouble_with and steps[index] and (trouble := trouble_with(p)):
+                raise UsageError(f"engine={self.engine!r} cannot step parameter {index}: {trouble}")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -271,6 +273,13 @@ class RuleOptimizer(torch.optim.Optimizer):
 
 def _number(value: Any) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def _waiting(value: Any) -> Any:
+    """A number; one that a GPU holds stays there, as reading it would wait for the GPU."""
+    if isinstance(value, Tensor) and value.device.type == "cuda":
+        return value.detach().reshape(())
+    return _number(value)
 
 
 def _traced(value: Any) -> Any:

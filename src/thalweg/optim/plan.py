@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -14,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..engines.formats import COMPENSATED, FORMATS
+from ..engines.formats import COMPENSATED
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
 from ..tape import GRADIENT, THETA, trace
 from .batches import Batch, Compiled, Eager, Item, gradient_of
+from .choosing import KERNELS, divide, warn_once
+from .device import OnDevice
 from .graph import Graph, in_graph
-from .keeping import COMPENSATION, named
-from .layouts import order
+from .keeping import named
 from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .shards import Shards, local
 from .together import Together, gathered, measures_all
@@ -29,11 +28,8 @@ from .together import Together, gathered, measures_all
 if TYPE_CHECKING:
     from .adapter import RuleOptimizer
 
-ENGINES = ("auto", "numba", "eager")
+ENGINES = ("auto", *KERNELS, "eager")
 
-_COMPILED = (
-    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
-)  # fmt: skip
 _SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
 
 
@@ -68,6 +64,7 @@ class Plan:
 
     def __init__(self, optimizer: RuleOptimizer) -> None:
         self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
+        self.capturable = any(group.get("capturable") for group in optimizer.param_groups)
         self.idle: list[Tensor] = []
         self.shards = Shards()
         found: dict[tuple[Rule, torch.dtype, type[Eager] | None], list[Item]] = defaultdict(list)
@@ -136,24 +133,30 @@ class Plan:
         return True
 
     def _batches(self, rule: Rule, items: Sequence[Item], optimizer: RuleOptimizer) -> list[Batch]:
-        """The items of one rule and dtype, those first that the compiled engine takes."""
-        hypers, engine = [group.hyper for group in self.groups], optimizer.engine
-        keeping = optimizer.keeping
-        fast, slow = _divide(rule, items, engine)
-        if fast:
+        """The items of one rule and dtype, those first that a compiled engine takes."""
+        hypers, keeping = [group.hyper for group in self.groups], optimizer.keeping
+        launches, slow = divide(rule, items, optimizer.engine)
+        whole = Together if measures_all(rule) else Eager
+        if whole is Together and (slow or len(launches) > 1):
+            return [Together(rule, items, hypers, keeping)]
+        batches: list[Batch] = []
+        for engine, alike in launches:
             try:
-                sorts = _alike(rule, fast)
-                if measures_all(rule) and (slow or len(sorts) > 1):
-                    return [Together(rule, items, hypers, keeping)]
-                compiled: list[Batch] = [Compiled(rule, s, hypers, keeping) for s in sorts]
-                return [*compiled, Eager(rule, slow, hypers, keeping)] if slow else compiled
+                batches.append(self._compiled(engine)(rule, alike, hypers, keeping))
             except RuleError:
                 raise
             except Exception as error:
-                if engine == "numba":
+                if optimizer.engine == engine:
                     raise
-                _warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
-        return [(Together if measures_all(rule) else Eager)(rule, items, hypers, keeping)]
+                warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
+                slow += alike
+        return [*batches, whole(rule, slow, hypers, keeping)] if slow else batches
+
+    def _compiled(self, engine: str) -> Callable[..., Batch]:
+        """What makes a batch for an engine."""
+        if engine == "numba":
+            return Compiled
+        return partial(OnDevice, capturable=self.capturable)
 
 
 _NOT_PLAIN = (
@@ -200,8 +203,10 @@ def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[
         by_rows = optimizer.lazy or steps_by_rows(group.rule)
         if not (takes and (by_rows or (optimizer.densifies and begins_at_rest(group.rule)))):
             raise refusal(group.rule, layout)
-        if optimizer.engine == "numba":
-            raise UsageError('engine="numba" cannot step this parameter: its gradient is sparse')
+        if optimizer.engine in KERNELS:
+            raise UsageError(
+                f"engine={optimizer.engine!r} cannot step this parameter: its gradient is sparse"
+            )
         return Rows if by_rows else Whole
     if optimizer.lazy:
         raise RuntimeError(
@@ -209,98 +214,6 @@ def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[
             "instead"
         )
     return Graph if group.differentiable and in_graph(parameter) else None
-
-
-def trouble_with(parameter: Tensor) -> str:
-    """What keeps a parameter from the compiled CPU engine, if anything does."""
-    if not _numba_is_here():
-        return "numba is not installed (pip install numba)"
-    parameter = local(parameter)
-    if not _plain(parameter):
-        return f"it is a {type(parameter).__name__}, not a plain tensor"
-    if parameter.device.type != "cpu":
-        return f"it is on {parameter.device}"
-    if parameter.dtype not in _COMPILED:
-        return f"its dtype is {parameter.dtype}"
-    if order(parameter) is None:
-        return "its elements share memory or leave gaps in it"
-    if parameter.is_neg() or parameter.is_conj():
-        return "it is a view that negates or conjugates"
-    return "its memory is read-only to this mode" if parameter.is_inference() else ""
-
-
-def _divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[list[Item], list[Item]]:
-    """The items that the compiled engine takes, and the others."""
-    fast: list[Item] = []
-    slow: list[Item] = []
-    shared = _overlapping([item.parameter for item in items])
-    for index, item in enumerate(items):
-        trouble = "engine" if engine == "eager" else trouble_with(item.parameter)
-        if not trouble and index in shared:
-            trouble = "it shares memory with another parameter"
-        if not trouble:
-            trouble = _trouble_around(item, rule)
-        if trouble and engine == "numba":
-            raise UsageError(f'engine="numba" cannot step this parameter: {trouble}')
-        if "numba" in trouble:
-            _warn_once(trouble)
-        (slow if trouble else fast).append(item)
-    return fast, slow
-
-
-def _alike(rule: Rule, items: list[Item]) -> list[list[Item]]:
-    """Those together that are kept alike, the numbers in the state as well as its arrays.
-
-    Loading a state rounds to the parameter's precision what torch begins in its default one.
-    """
-    found: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
-    for item in items:
-        numbers = () if measures_all(rule) else rule.scalars
-        precisions = (item.state[item.keys[s]].dtype for s in numbers)
-        found[(*item.formats.values(), *precisions)].append(item)
-    return list(found.values())
-
-
-def _trouble_around(item: Item, rule: Rule) -> str:
-    """What keeps a parameter's gradient or state from the compiled engine."""
-    p = item.parameter
-    indices = () if p.is_contiguous() else order(p) or ()
-    if indices and trace(rule).sums("channel_total"):
-        return "its channels do not lie one behind the other"
-    g, arrays = p.grad, [(item.keys[s], item.parts(s)[0]) for s in rule.array_slots]
-    arrays += [(COMPENSATION, x) for x in item.parts(THETA)[1:]]
-    if type(g) is not Tensor or (g.shape, g.dtype, g.device) != (p.shape, p.dtype, p.device):
-        return "its gradient differs from it in kind, shape, dtype or device"
-    for name, x in arrays:
-        if type(x) is not Tensor or (x.shape, x.device) != (p.shape, p.device):
-            return f"its {name} differs from it in kind, shape or device"
-        if x.is_complex() is not p.is_complex() or named(x) not in FORMATS:
-            return f"its {name} has dtype {x.dtype}"
-    for name, x in arrays:
-        if not (x.permute(indices) if indices else x).is_contiguous():
-            return f"its {name} lies in memory in another order than it"
-    return ""
-
-
-def _overlapping(parameters: Sequence[Tensor]) -> set[int]:
-    """Which of these share memory with another, so that they cannot step at the same time."""
-    spans = sorted(
-        (p.data_ptr(), p.data_ptr() + p.nbytes, index)
-        for index, p in enumerate(parameters)
-        if _plain(p) and p.device.type == "cpu" and p.nbytes
-    )
-    found: set[int] = set()
-    reach, owner = 0, 0
-    for start, stop, index in spans:
-        if start < reach:
-            found |= {owner, index}
-        if stop > reach:
-            reach, owner = stop, index
-    return found
-
-
-def _plain(x: Tensor) -> bool:
-    return type(x) in (Tensor, torch.nn.Parameter) and x.layout == torch.strided
 
 
 def _number(value: Any) -> Tensor:
@@ -316,17 +229,3 @@ def _number(value: Any) -> Tensor:
         wide = torch.get_default_dtype() == torch.float64
         dtype = torch.float64 if wide else torch.float32
     return torch.as_tensor(value, dtype=dtype, device="cpu").detach().reshape(())
-
-
-@cache
-def _numba_is_here() -> bool:
-    return find_spec("numba") is not None
-
-
-@cache
-def _warn_once(reason: str) -> None:
-    warnings.warn(
-        f"thalweg steps with the eager engine, which is slower: {reason}",
-        RuntimeWarning,
-        stacklevel=2,
-    )

@@ -75,7 +75,9 @@ def gathered(found: Found, engine: str) -> Found:
         )
     if len(found) == 1:
         return found
-    if engine == "numba":
-        raise UsageError(f'{whole}, and engine="numba" steps those of one dtype: use engine="auto"')
+    if engine not in ("auto", "eager"):
+        raise UsageError(
+            f'{whole}, and engine={engine!r} steps those of one dtype: use engine="auto"'
+        )
     rule, dtype, _ = next(iter(found))
     return {(rule, dtype, Together): items}

@@ -1,0 +1,154 @@
+"""Which engine steps which parameter, and what keeps it from the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.formats import FORMATS
+from ..errors import UsageError
+from ..rules.core import Rule
+from ..tape import THETA, trace
+from .batches import Item
+from .device import trouble_in_memory, trouble_with_device
+from .keeping import COMPENSATION, named
+from .layouts import order
+from .shards import local
+from .together import measures_all
+
+_KINDS = (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
+
+Launches = list[tuple[str, list[Item]]]
+
+
+def trouble_with(parameter: Tensor) -> str:
+    """What keeps a parameter from the compiled CPU engine, if anything does."""
+    if not _numba_is_here():
+        return "numba is not installed (pip install numba)"
+    parameter = local(parameter)
+    if parameter.device.type != "cpu":
+        return f"it is on {parameter.device}"
+    return trouble_in_memory(parameter, _KINDS)
+
+
+# The engines that step all their parameters at once, and what keeps a parameter from each.
+KERNELS: Mapping[str, Callable[[Tensor], str]] = {
+    "numba": trouble_with,
+    "triton": trouble_with_device,
+}
+
+
+def divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[Launches, list[Item]]:
+    """The items that step in one launch each time, with the engine of it; and the others.
+
+    Args:
+        rule: of all of them.
+        items: the parameters.
+        engine: which of `KERNELS` must take them; "auto" for whichever can, "eager" for none.
+
+    Raises:
+        UsageError: the engine that must take them cannot.
+    """
+    slow: list[Item] = []
+    found: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
+    shared = _overlapping([item.parameter for item in items])
+    for index, item in enumerate(items):
+        if engine == "eager":
+            slow.append(item)
+            continue
+        chosen = engine if engine in KERNELS else _engine_of(item.parameter)
+        trouble = KERNELS[chosen](item.parameter)
+        if not trouble and index in shared:
+            trouble = "it shares memory with another parameter"
+        if not trouble:
+            trouble = _trouble_around(item, rule)
+        if trouble and engine == chosen:
+            raise UsageError(f"engine={engine!r} cannot step this parameter: {trouble}")
+        if chosen in trouble:  # it is not installed, or cannot work here
+            warn_once(trouble)
+        if trouble:
+            slow.append(item)
+        else:
+            found[chosen, *_sort(rule, item)].append(item)
+    return [(engine, alike) for (engine, *_), alike in found.items()], slow
+
+
+def _engine_of(parameter: Tensor) -> str:
+    """The engine of a parameter's device."""
+    return "triton" if parameter.device.type == "cuda" else "numba"
+
+
+def _sort(rule: Rule, item: Item) -> tuple[Any, ...]:
+    """What items of one launch agree in: device, formats, and the precision of their numbers.
+
+    Loading a state rounds to the parameter's precision what torch begins in its default one.
+    """
+    numbers = () if measures_all(rule) else rule.scalars
+    precisions = (item.state[item.keys[s]].dtype for s in numbers)
+    return (item.parameter.device, *item.formats.values(), *precisions)
+
+
+def _trouble_around(item: Item, rule: Rule) -> str:
+    """What keeps a parameter's gradient or state from the compiled engine."""
+    p = item.parameter
+    indices = () if p.is_contiguous() else order(p) or ()
+    if indices and trace(rule).sums("channel_total"):
+        return "its channels do not lie one behind the other"
+    g, arrays = p.grad, [(item.keys[s], item.parts(s)[0]) for s in rule.array_slots]
+    arrays += [(COMPENSATION, x) for x in item.parts(THETA)[1:]]
+    if type(g) is not Tensor or (g.shape, g.dtype, g.device) != (p.shape, p.dtype, p.device):
+        return "its gradient differs from it in kind, shape, dtype or device"
+    for name, x in arrays:
+        if type(x) is not Tensor or (x.shape, x.device) != (p.shape, p.device):
+            return f"its {name} differs from it in kind, shape or device"
+        if x.is_complex() is not p.is_complex() or named(x) not in FORMATS:
+            return f"its {name} has dtype {x.dtype}"
+    for name, x in arrays:
+        if not (x.permute(indices) if indices else x).is_contiguous():
+            return f"its {name} lies in memory in another order than it"
+    return ""
+
+
+def _overlapping(parameters: Sequence[Tensor]) -> set[int]:
+    """Which of these share memory with another, so that they cannot step at the same time."""
+    spans = sorted(
+        (p.data_ptr(), p.data_ptr() + p.nbytes, index)
+        for index, p in enumerate(parameters)
+        if _plain(p) and p.device.type == "cpu" and p.nbytes
+    )
+    found: set[int] = set()
+    reach, owner = 0, 0
+    for start, stop, index in spans:
+        if start < reach:
+            found |= {owner, index}
+        if stop > reach:
+            reach, owner = stop, index
+    return found
+
+
+def _plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, torch.nn.Parameter) and x.layout == torch.strided
+
+
+@cache
+def _numba_is_here() -> bool:
+    return find_spec("numba") is not None
+
+
+@cache
+def warn_once(reason: str) -> None:
+    """Say once in this process that the eager engine steps in, and why."""
+    warnings.warn(
+        f"thalweg steps with the eager engine, which is slower: {reason}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
