@@ -271,7 +271,7 @@ def test_a_name_is_never_a_path(place: Path) -> None:
 def test_where_numba_refuses_the_eager_engine_steps_in(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thalweg.optim import from_rule, plan
+    from thalweg.optim import choosing, from_rule
 
     def refuse(*_: object) -> None:
         raise NotImplementedError("no such machine")
