@@ -85,6 +85,10 @@ def test_every_format_has_the_cpu_engines_bits(
     interpreted(cells.kept_as_the_processor_keeps, formats, offset)
 
 
+def test_codes_and_channels_at_once(interpreted: Interpreted) -> None:
+    interpreted(cells.codes_and_channels_at_once)
+
+
 def test_sources_can_be_read_and_are_never_run_from_disk(interpreted: Interpreted) -> None:
     interpreted(cells.sources_are_readable_and_never_run_from_disk)
 

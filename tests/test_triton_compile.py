@@ -17,7 +17,8 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from thalweg.engines.triton import kernels  # noqa: E402
+from thalweg.engines.triton import kernels, source  # noqa: E402
+from thalweg.engines.triton.build import _warn_once, build  # noqa: E402
 from thalweg.engines.triton.launch import TILE  # noqa: E402
 
 A100 = GPUTarget("cuda", 80, 32)
@@ -94,3 +95,16 @@ def test_every_format_compiles(formats: str | list[str], target: GPUTarget) -> N
         assert wide(step["ptx"], "st") >= 3
     elif target is H100:  # a row of 256 codes to each warp: 8 codes per thread
         assert wide(step["ptx"], "ld", 64) + wide(step["ptx"], "ld") >= 3
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("THALWEG_CACHE", str(tmp_path))
+    _warn_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="no sources of its GPU kernels: others may write"):
+        found = build("adam", source(trace(find("adam")), "float32"))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    assert not list(tmp_path.glob("*.py"))
+    assert compiled(found["step"], H100)["cubin"], "Triton reads the text from memory"

@@ -326,6 +326,45 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
     assert gpu.scalars.tolist() == cpu.scalars.tolist()
 
 
+def codes_and_channels_at_once() -> None:
+    """A rule that measures channels, with its state in codes whose blocks are not of channels."""
+    from thalweg.engines import numba, triton
+    from thalweg.engines.formats import BLOCK
+    from thalweg.rules import find
+    from thalweg.tape import trace
+
+    program, shapes, rows = trace(find("adamp")), [(3, 700), (5, 3, 7), (900,)], np.zeros(3, int)
+    random, formats = np.random.default_rng(0), ["float32", "float32", "int8", "int8"]
+    hyper = {**find("adamp").defaults, "lr": 0.01, "t": 0}
+    scalars = np.array([[hyper[name] for name in program.scalars]], np.float64)
+    gpu = triton.Launch(program, formats, shapes, rows, seed=3, device="cpu")
+    cpu = numba.Launch(program, formats, shapes, rows, seed=3)
+    gpu.write(0, scalars)
+    cpu.scalars[:] = scalars
+    ours = []
+    for shape in shapes:
+        n = int(np.prod(shape))
+        kinds = ("f4", "f4", "i1", "f4", "i1", "f4")
+        lengths = (n, n, n, -(-n // BLOCK), n, -(-n // BLOCK))
+        ours.append([np.zeros(m, k) for k, m in zip(kinds, lengths, strict=True)])
+        ours[-1][0][:] = random.normal(size=n)
+    theirs = [[a.copy() for a in own] for own in ours]
+    for launch, arrays in ((gpu, ours), (cpu, theirs)):
+        launch.pointers[:] = [[a.ctypes.data for a in own] for own in arrays]
+    for _ in range(3):
+        for own, twin in zip(ours, theirs, strict=True):
+            own[1][:] = twin[1][:] = random.normal(size=own[1].size)
+        gpu()
+        cpu(1)
+    for own, twin in zip(ours, theirs, strict=True):
+        # A number that was rounded otherwise may rarely fall to the other of two codes.
+        same = [np.mean(a == b) for a, b in ((own[2], twin[2]), (own[4], twin[4]))]
+        assert min(same) > 0.99
+        close = np.isclose(own[0], twin[0], rtol=0, atol=1e-6)
+        assert close.mean() > 0.99
+        assert np.abs(own[0] - twin[0]).max() < 0.01  # lr
+
+
 def sources_are_readable_and_never_run_from_disk() -> None:
     from pathlib import Path
 

@@ -77,7 +77,10 @@ class OnDevice(Compiled):
         launch.write(self.width, np.array([sort[1:] for sort in rows], np.float64))
         self.numbers, self.sent = np.zeros((len(rows), self.width)), False
         self.live: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.rows_of_group: dict[int, Tensor] = {}
         for group in {sort[0] for sort in rows}:
+            mine = np.flatnonzero(self.group_of_row == group)
+            self.rows_of_group[group] = torch.tensor(mine, device=device)
             self.follow(group, hypers[group])
 
         counting = items[0].counts
@@ -118,8 +121,7 @@ class OnDevice(Compiled):
             value = hyper[name]
             self.live.pop((group, column), None)
             if isinstance(value, Tensor) and value.device == self.parameters[0].device:
-                rows = torch.tensor(mine, device=value.device)
-                self.live[group, column] = (rows, value.detach().reshape(()))
+                self.live[group, column] = (self.rows_of_group[group], value.detach().reshape(()))
             elif (self.numbers[mine, column] != float(value)).any():
                 self.numbers[mine, column] = float(value)
                 self.sent = False

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from triton.runtime.jit import JITFunction
 
-from ...errors import UsageError
+from ...errors import ThalwegError, UsageError
 from ...tape import Program
 from ..formats import spread
 from ..stages import Stages
@@ -35,7 +35,7 @@ class Phase(NamedTuple):
     Attributes:
         kernel: what is launched.
         items: of how many instances.
-        given: its arguments, all but the last of kernels that take `ALIGNED`.
+        given: its arguments, less `pointers` before and `ALIGNED` behind of kernels that take them.
         warps: the groups of threads of an instance.
     """
 
@@ -44,9 +44,11 @@ class Phase(NamedTuple):
     given: list[Any]
     warps: int
 
-    def arguments(self, aligned: bool) -> list[Any]:
+    def arguments(self, pointers: Tensor, aligned: bool) -> list[Any]:
         """All of the kernel's."""
-        return self.given + [aligned] * (len(self.kernel.arg_names) - len(self.given))
+        names = self.kernel.arg_names
+        before = [pointers] if "pointers" in names else []
+        return [*before, *self.given, *([aligned] if "ALIGNED" in names else [])]
 
 
 class Launch:
@@ -95,13 +97,14 @@ class Launch:
         count = int(rows.max(initial=-1)) + 1
         self.pointers: Ints = np.zeros((len(shapes), columns(program, forms)[1]), np.int64)
         self._sent: Ints = self.pointers - 1
-        self._aligned = True
-        self._captured: list[Tensor] = []  # what the graphs that hold an upload read
+        self._table, self._aligned = self._on_device(self.pointers), True
+        # Memory for an upload that a graph captures, and what graphs read that have captured one.
+        self._reserve: Tensor | None = None
+        self._captured: list[Tensor] = []
         self.scalars = self._room(count, len(program.scalars))
         self._memory: dict[str, Any] = {
             "scalars": self.scalars,
             "constants": self._room(count, len(kept(program))),
-            "pointers": self._on_device(self.pointers),
             "seed": self._on_device(np.array([seed], np.int64)),
         }
         self._blocks = Blocks(shapes, rows, program.sums("channel_total"), models, CHUNK)
@@ -158,7 +161,7 @@ class Launch:
         if kernel is None or not items:
             return None
         memory: dict[str, Any] = {**self._memory, **(others or {}), "TILE": TILE}
-        names = [name for name in kernel.arg_names if name != "ALIGNED"]
+        names = [name for name in kernel.arg_names if name not in ("pointers", "ALIGNED")]
         return Phase(kernel, items, [memory[name] for name in names], warps)
 
     def write(self, column: int, values: Floats) -> None:
@@ -172,13 +175,24 @@ class Launch:
 
     def __call__(self) -> None:
         """Step once, on the device's current stream."""
-        if not np.array_equal(self.pointers, self._sent):
-            self._sent = self.pointers.copy()
-            self._aligned = not (self._sent % 16).any()
-            self._memory["pointers"].copy_(self._staged(self._sent), non_blocking=True)
+        table = self._table
+        if self._capturing():
+            # A graph has a table of its own, as it may run when others have changed this one.
+            table = self._staged(self.pointers)
+            self._captured.append(table)
+            aligned = not (self.pointers % 16).any()
+        else:
+            if self._reserve is None and self.device.type == "cuda":
+                # Nothing may be allocated while a graph is captured.
+                self._reserve = torch.empty(self.pointers.shape, dtype=torch.int64).pin_memory()
+            if not np.array_equal(self.pointers, self._sent):
+                table.copy_(self._staged(self.pointers), non_blocking=True)
+                self._sent = self.pointers.copy()
+                self._aligned = not (self._sent % 16).any()
+            aligned = self._aligned
         with self._current():
             for phase in self._phases:
-                given = phase.arguments(self._aligned)
+                given = phase.arguments(table, aligned)
                 phase.kernel[(phase.items,)](*given, num_warps=phase.warps, **_SETTINGS)
 
     def compile(self) -> None:
@@ -186,7 +200,7 @@ class Launch:
         if isinstance(gather, JITFunction):
             with self._current():
                 for phase in self._phases:
-                    given, grid = phase.arguments(self._aligned), (phase.items,)
+                    given, grid = phase.arguments(self._table, self._aligned), (phase.items,)
                     phase.kernel.warmup(*given, grid=grid, num_warps=phase.warps, **_SETTINGS)
 
     def _current(self) -> AbstractContextManager[Any]:
@@ -204,10 +218,16 @@ class Launch:
         kept = torch.from_numpy(np.ascontiguousarray(table))
         if self.device.type == "cpu":
             return kept
-        kept = kept.pin_memory()
-        if torch.cuda.is_current_stream_capturing():
-            self._captured.append(kept)
-        return kept.to(self.device, non_blocking=True)
+        if not self._capturing():
+            return kept.pin_memory().to(self.device, non_blocking=True)
+        if self._reserve is None or table is not self.pointers:
+            raise ThalwegError("step once outside of the graph after a change, then capture it")
+        staged, self._reserve = self._reserve.copy_(kept), None
+        self._captured.append(staged)
+        return staged.to(self.device, non_blocking=True)
+
+    def _capturing(self) -> bool:
+        return self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def _check(device: torch.device) -> None:
