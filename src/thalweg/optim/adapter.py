@@ -257,9 +257,20 @@ class RuleOptimizer(torch.optim.Optimizer):
             state_dict: the state; arrays keep their precision where `state_dtype` is given, else
                 they are rounded to that of the parameter, as torch does it.
         """
-        super().load_state_dict(state_dict)
-        if self.keeping.state_dtype is not None:
-            self._restore(state_dict)
+        if self.keeping.state_dtype is None:
+            super().load_state_dict(state_dict)
+            return
+        # After the hooks that may change what is loaded, and before those that look at it.
+        saved: dict[str, Any] = {}
+        hooks = (
+            self.register_load_state_dict_pre_hook(lambda _, given: saved.update(given)),
+            self.register_load_state_dict_post_hook(lambda _: self._restore(saved), prepend=True),
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         """Take the arrays of the state once more, without the rounding."""

@@ -23,7 +23,7 @@ from ..engines.formats import (
 from ..errors import UsageError
 from .layouts import real, turned
 
-SCALE = "_scale"  # appended to a state's key: the scales of its blocks
+SCALE = ".scale"  # appended to a state's key: the scales of its blocks; no slot has such a name
 COMPENSATION = "compensation"  # the state's key of what a parameter's rounding has lost
 
 _STATES = {"float32": FLOAT32, "bfloat16": STOCHASTIC, "int8": INT8}
@@ -51,12 +51,14 @@ class Keeping:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        name = str(self.state_dtype).removeprefix("torch.")
-        if self.state_dtype is not None and name not in _STATES:
-            raise UsageError(
-                f"state_dtype={self.state_dtype!r} is unknown; choose one of "
-                f"{', '.join(map(repr, _STATES))}, or None for the parameters' own"
-            )
+        if self.state_dtype is not None:
+            name = str(self.state_dtype).removeprefix("torch.")
+            if name not in _STATES:
+                raise UsageError(
+                    f"state_dtype={self.state_dtype!r} is unknown; choose one of "
+                    f"{', '.join(map(repr, _STATES))}, or None for the parameters' own"
+                )
+            object.__setattr__(self, "state_dtype", name)
         if self.rounding not in _ROUNDINGS:
             raise UsageError(
                 f"rounding={self.rounding!r} is unknown; choose one of {', '.join(_ROUNDINGS)}"
@@ -71,8 +73,13 @@ class Keeping:
     def slot(self, p: Tensor, kept: Any = None) -> str:
         """The format of an array of a parameter's state, of which there may be one already."""
         if self.state_dtype is not None and not p.is_complex():
-            return _STATES[str(self.state_dtype).removeprefix("torch.")]
+            return _STATES[str(self.state_dtype)]
         return named(kept if isinstance(kept, Tensor) else p)
+
+    def draws(self, p: Tensor, has_state: bool) -> bool:
+        """Whether rounding takes random bits, for which steps must be counted."""
+        forms = [self.parameter(p), *[self.slot(p)] * has_state]
+        return any(FORMATS[form].stochastic for form in forms)
 
     def begin(self, p: Tensor, state: dict[str, Any], key: str, value: Any) -> str:
         """Have the state hold an array, in the format that is wanted of it.

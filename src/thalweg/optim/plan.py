@@ -20,7 +20,7 @@ from .batches import Batch, Compiled, Eager, Item, gradient_of
 from .choosing import KERNELS, divide, warn_once
 from .device import OnDevice
 from .graph import Graph, in_graph
-from .keeping import named
+from .keeping import COMPENSATION, named
 from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .shards import Shards, local
 from .together import Together, gathered, measures_all
@@ -170,7 +170,8 @@ def begin(
 ) -> Item:
     """A parameter with its state, which starts here unless it was loaded or kept."""
     keys = {slot: optimizer.state_keys.get(slot, slot) for slot in rule.slots}
-    counts, keeping = optimizer.counts_steps, optimizer.keeping
+    keeping = optimizer.keeping
+    counts = optimizer.counts_steps or keeping.draws(parameter, bool(keys))
     if keeping.state_dtype == "int8" and local(parameter) is not parameter:
         raise UsageError('state_dtype="int8" cannot keep the state of a DTensor: take "bfloat16"')
     formats = {THETA: keeping.parameter(parameter), GRADIENT: named(parameter)}
@@ -178,9 +179,9 @@ def begin(
         return Item(parameter, group, {}, keys, 0, False, formats)
     state = optimizer.state.setdefault(parameter, {})
     # Where torch keeps no count, that there is a state says that a step was taken.
-    taken = int(all(state.get(key) is not None for key in keys.values()))
+    taken = int(bool(state) and all(state.get(key) is not None for key in keys.values()))
     if counts:
-        state["step"] = _number(state.get("step", 0.0))
+        state["step"] = _number(state.get("step", 0 if optimizer.counts_steps else taken))
         taken = int(state["step"])
     for slot, key in keys.items():
         value = state.get(key)
@@ -191,6 +192,11 @@ def begin(
         else:
             formats[slot] = keeping.begin(parameter, state, key, value)
     if formats[THETA] == COMPENSATED:
+        if COMPENSATION in keys.values():
+            raise UsageError(
+                f'rounding="kahan" keeps the state {COMPENSATION!r}, and {rule.name} has one too: '
+                "rename that slot"
+            )
         keeping.begin_compensation(parameter, state)
     return Item(parameter, group, state, keys, taken, counts, formats)
 
