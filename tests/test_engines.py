@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 from types import ModuleType
@@ -253,6 +254,14 @@ def test_every_kernel_vectorizes(form: Rule, dtype: str) -> None:
     assert packed
     assert packed.count(max(packed)) >= len(program.outputs)
     assert max(packed) * np.dtype(dtype).itemsize >= 16  # bytes, the narrowest vector there is
+    if platform.machine() in ("x86_64", "AMD64"):
+        machine = scope["kernel"]._library.get_asm_str()
+        kind = {"float32": "ps", "float64": "pd"}[dtype]
+        arithmetic = (
+            rf"\sv?(?:add|sub|mul|div|sqrt|fn?m\w+\d+|max|min|and|xor){kind}\s[^\n]*[xyz]mm"
+        )
+        assert len(re.findall(arithmetic, machine)) >= 1, "packed instructions in the machine code"
+        assert re.search(rf"\sv?mov[ua]{kind}\s+%[xyz]mm\d+, [^%\n]*\(", machine), "packed stores"
 
 
 def test_engines_know_no_optimizer() -> None:

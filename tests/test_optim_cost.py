@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Gradients, pair, parameters, tensors
 from thalweg.engines import numba as engine
+from thalweg.engines.numba import store
 from thalweg.optim import adapter
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
@@ -94,6 +95,46 @@ def test_another_pattern_of_gradients_makes_another_plan(counted: Counter[str]) 
         gradients.give(parameters(mine))
         mine.step()
     assert counted["plans"] == 3
+
+
+def test_a_long_varied_training_compiles_each_computation_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever else changes on the way: what is computed, and how it is kept, is what compiles."""
+    asked: list[str] = []
+    load = store.load
+
+    def counted_load(name: str, source: str) -> Any:
+        asked.append(name)
+        return load(name, source)
+
+    monkeypatch.setattr(store, "load", counted_load)
+    monkeypatch.setattr(engine, "_kernels", {})
+    first, second = tensors(torch.float32, ((40, 3), (7,))), tensors(torch.float32, ((5,),), seed=1)
+    mine = ours.Adam([{"params": first}], lr=0.1)
+    gradients = Gradients(lambda k, t: t % 5 == 3 and k == 1)
+    for t in range(60):
+        group = mine.param_groups[0]
+        if t == 10:
+            mine.add_param_group({"params": second, "eps": 1e-6})
+        if t == 20:
+            mine.load_state_dict(mine.state_dict())
+        if t == 30:
+            group["betas"] = (0.8, torch.tensor(0.95))
+        group["weight_decay"] = 0.01 * (t // 40)  # from the 40th step on
+        group["maximize"] = t >= 50
+        if t == 45:
+            first[0].data = first[0].data.clone()
+        group["lr"] = 0.1 / (1 + t)
+        gradients.give(parameters(mine))
+        mine.step()
+    assert len(asked) == len(set(asked)) == 3, asked
+    assert [name.count("coupled_weight_decay") for name in asked] == [0, 1, 1]
+    assert [name.count("maximize") for name in asked] == [0, 0, 1]
+    more = ours.Adam(tensors(torch.float32, ((3,),)), amsgrad=False, lr=1.0)
+    more.param_groups[0]["params"][0].grad = torch.ones(3)
+    more.step()
+    assert len(asked) == 3, "another optimizer of the same rule asks for nothing"
 
 
 class Operations(TorchDispatchMode):
