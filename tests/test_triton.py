@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import triton_cells as cells
+import triton_kept_cells as kept
 from oracles import EVERY_RULE
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
@@ -82,11 +83,11 @@ def test_powers(interpreted: Interpreted) -> None:
 def test_every_format_has_the_cpu_engines_bits(
     interpreted: Interpreted, formats: list[str], offset: int
 ) -> None:
-    interpreted(cells.kept_as_the_processor_keeps, formats, offset)
+    interpreted(kept.kept_as_the_processor_keeps, formats, offset)
 
 
 def test_codes_and_channels_at_once(interpreted: Interpreted) -> None:
-    interpreted(cells.codes_and_channels_at_once)
+    interpreted(kept.codes_and_channels_at_once)
 
 
 def test_sources_can_be_read_and_are_never_run_from_disk(interpreted: Interpreted) -> None:
@@ -99,8 +100,8 @@ def test_sources_can_be_read_and_are_never_run_from_disk(interpreted: Interprete
 def test_a_batch_steps_as_torch(
     interpreted: Interpreted, name: str, capturable: bool, changed: str
 ) -> None:
-    interpreted(cells.batch_steps_as_torch, name, capturable, changed)
+    interpreted(kept.batch_steps_as_torch, name, capturable, changed)
 
 
 def test_what_the_engine_refuses(interpreted: Interpreted) -> None:
-    interpreted(cells.what_the_engine_refuses)
+    interpreted(kept.what_the_engine_refuses)
