@@ -11,10 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
+from .. import frames
 from ..errors import UsageError
 from ..records import Store, write_json
 from ..tasks import Task, examine
@@ -29,6 +30,9 @@ from .search import Score
 from .space import Configuration, Fixed
 from .spec import Spec, entrants
 from .summary import Findings, document
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WHAT = {"grid": "learning rates", "sobol": "configurations", "optuna": "configurations"}
 
@@ -66,9 +70,11 @@ class Race:
     Attributes:
         document: everything that was found, as plain data: what `--json` prints and the report
             is drawn from.
+        records: what every run of it left behind, by the identities in the document.
     """
 
     document: dict[str, Any]
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def best(self) -> list[str]:
@@ -79,6 +85,14 @@ class Race:
     def optimizers(self) -> list[dict[str, Any]]:
         """One entry per optimizer, by rank."""
         return list(self.document["optimizers"])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame with a row per run; docs/report.md describes its columns.
+
+        Raises:
+            ThalwegError: pandas is not installed.
+        """
+        return frames.frame(frames.rows(self.document, self.records))
 
     def __str__(self) -> str:
         return str(self.document["verdict"]["sentence"])
@@ -203,10 +217,13 @@ class _Racing:
             speeds=timing.milliseconds_per_step(spec, chosen, self.way.threads),
             executor=str(self.way), pruned=self.halved, seconds=time.perf_counter() - started,
         )  # fmt: skip
-        result = document(spec, found)
+        tuned = [run for own in self.tried.values() for run in own]
+        ids = [spec.identity(run, False) for run in tuned]
+        ids += [spec.identity(run, True) for run in everyone]
+        result = document(spec, found) | {"record_ids": list(dict.fromkeys(ids))}
         if self.out is not None:
             write_json(self.out / "race.json", result)
-        return Race(result)
+        return Race(result, {i: self.store.found[i] for i in result["record_ids"]})
 
     def _search(self) -> tuple[dict[Method, Configuration], dict[Method, list[str]]]:
         """The configuration that each goes on with, and what of it lies at an edge."""
@@ -292,7 +309,10 @@ class _Racing:
         ) as finished:
             for done, results in finished:
                 pairs = zip(done, results, strict=True)
-                store.add({spec.identity(run, test): r.to_dict() for run, r in pairs})
+                store.add({
+                    spec.identity(run, test): {**r.to_dict(), "run": spec.about(run, test)}
+                    for run, r in pairs
+                })  # fmt: skip
 
     def _judge(self, runs: Sequence[Run], test: bool) -> list[Outcome]:
         records = [self.store.found[self.spec.identity(run, test)] for run in runs]

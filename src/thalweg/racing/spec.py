@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from ..errors import UsageError, unknown
 from ..records import SCHEMA, identity
@@ -165,6 +166,18 @@ class Spec:
         if run.bracket is not None:  # the others decide how far it is trained
             parts["bracket"] = run.bracket
         return identity(parts)
+
+    def about(self, run: Run, test: bool) -> dict[str, Any]:
+        """What a run's record says of the run, for whoever reads records alone."""
+        return {
+            "task": self.task.name,
+            "metric": self.task.metric.name,
+            "higher_is_better": self.task.metric.higher_is_better,
+            "optimizer": run.method.name,
+            "stage": "final" if test else "tuning",
+            "seed": run.seed,
+            "configuration": Configuration(tuple(run.hyper.items()), run.recipe).to_dict(),
+        }
 
 
 def entrants(optimizers: Sequence[str | Method] | None) -> tuple[Method, ...]:

@@ -7,6 +7,7 @@ with the worst score the metric can have.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -52,6 +53,19 @@ class Standing(NamedTuple):
     adjusted_p: float
     probability_better: float
     tied: bool
+
+
+class Comparison(NamedTuple):
+    """Two optimizers: `difference` is a's score minus b's; `adjusted_p` is Holm's over all pairs.
+
+    `probability_better` is P(a better than b on one seed).
+    """
+
+    a: str
+    b: str
+    difference: Difference
+    adjusted_p: float
+    probability_better: float
 
 
 class Ties(NamedTuple):
@@ -265,6 +279,32 @@ def ties(
         for name, d, p in zip(ranked, differences, adjusted, strict=True)
     )
     return Ties(ranked[0], standings)
+
+
+def pairs(
+    scores: Mapping[str, ArrayLike], *, higher_is_better: bool, resamples: int = 2_000
+) -> list[Comparison]:
+    """Every two optimizers compared on paired seeds, the p-values adjusted by Holm over all pairs.
+
+    There are more of these than comparisons with the leader alone, so that their p-values are
+    larger than those of `ties`, which the verdict rests on.
+
+    Args:
+        scores: for each optimizer its scores on the same seeds in the same order.
+        higher_is_better: True for accuracy, False for loss.
+        resamples: as for `paired_difference`.
+
+    Returns:
+        A comparison for every two, in the order given.
+    """
+    names = list(itertools.combinations(scores, 2))
+    differences = [paired_difference(scores[a], scores[b], resamples=resamples) for a, b in names]
+    adjusted = holm([d.p for d in differences])
+    return [
+        Comparison(a, b, d, float(p), probability_better(
+            scores[a], scores[b], higher_is_better=higher_is_better))
+        for (a, b), d, p in zip(names, differences, adjusted, strict=True)
+    ]  # fmt: skip
 
 
 def seeds_needed(optimizers: int, *, level: float = 0.95) -> int:

@@ -97,6 +97,15 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
         "seconds": found.seconds,
         "environment": environment(),
     }
+    scores = {entry["name"]: entry["by_seed"]["test"] for entry in optimizers}
+    result["pairs"] = [
+        {
+            "a": c.a, "b": c.b, "difference": c.difference.mean, "low": c.difference.low,
+            "high": c.difference.high, "p": c.adjusted_p,
+            "probability_better": c.probability_better,
+        }
+        for c in statistics.pairs(scores, higher_is_better=metric.higher_is_better)
+    ]  # fmt: skip
     result["verdict"] = verdict(spec, result, ties)
     return dict(plain(result))
 
@@ -135,6 +144,7 @@ def _entry(spec: Spec, entrant: Method, found: Findings, target: float | None) -
         "name": name,
         "title": entrant.title,
         "reference": str(entrant.reference) if entrant.reference else None,
+        "citation": dict(vars(entrant.reference)) if entrant.reference else None,
         "formula_mathml": mathml(entrant) if isinstance(entrant, Rule) else None,
         "code": line(entrant, chosen) if isinstance(entrant, Rule) else None,
         "learning_rate": chosen.rate,

@@ -117,7 +117,7 @@ def _failed(
         progress(steps[-1])
     lost = [math.nan] * len(steps)
     tested = [math.nan] * 2 if test else []
-    return Result(steps, lost, lost, lost, tested, tested, diverged_at=steps[-1])
+    return Result(steps, lost, lost, lost, tested, tested, lost, lost, lost, steps[-1])
 
 
 class _Counted:

@@ -185,6 +185,10 @@ class Result:
         validation_loss, validation_metric: on the whole validation set.
         test_loss, test_metric: on the whole test set, untrained and trained; empty unless asked
             for.
+        gradient_norm: of the mini-batch of the step before each measurement, over all parameters.
+        update_ratio: the length of that step by the norm of the parameters it started from.
+        effective_lr: the length of that step by the gradient's norm: the learning rate with which
+            plain gradient descent would have gone as far.
         diverged_at: the step at which the loss stopped being finite or exploded, if it did.
         stopped_at: the step after which the run was stopped because others did better, if it was;
             the last of its measurements is then of this step.
@@ -197,6 +201,9 @@ class Result:
     validation_metric: list[float]
     test_loss: list[float]
     test_metric: list[float]
+    gradient_norm: list[float] = field(default_factory=list)
+    update_ratio: list[float] = field(default_factory=list)
+    effective_lr: list[float] = field(default_factory=list)
     diverged_at: int | None = None
     stopped_at: int | None = None
     stopped_why: str | None = None

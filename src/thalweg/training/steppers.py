@@ -17,8 +17,19 @@ from .population import Population
 from .runs import Run
 
 
+DIAGNOSTICS = ("gradient_norm", "update_ratio", "effective_lr")
+
+
 class Stepper(Protocol):
-    """Moves every lane of a population by one step."""
+    """Moves every lane of a population by one step.
+
+    Attributes:
+        watching: whether the next step is looked at.
+        seen: the diagnostics (lanes,) of the last step that was, by name.
+    """
+
+    watching: bool
+    seen: dict[str, Tensor]
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """Step on mini-batches (lanes, batch, …); the losses (lanes,) before the step."""
@@ -41,6 +52,8 @@ class Descent:
 
     def __init__(self, population: Population, runs: Sequence[Run], steps: int) -> None:
         self.population = population
+        self.watching = False
+        self.seen: dict[str, Tensor] = {}
         self.slices = []
         first = 0
         for rule, members in groupby(runs, key=lambda run: run.rule):
@@ -53,8 +66,12 @@ class Descent:
         gradients = [g.contiguous() for g in gradients]
         addresses = [g.data_ptr() for g in gradients]
         threads = torch.get_num_threads()
+        before = [p.detach().clone() for p in self.population.parameters] if self.watching else []
         for part in self.slices:
             part.step(addresses, threads)
+        if self.watching:
+            after = [p.detach() for p in self.population.parameters]
+            self.seen = _diagnostics(before, after, gradients)
         return losses
 
     def freeze(self, lanes: Sequence[int]) -> None:
@@ -155,6 +172,21 @@ class _Slice:
             self.freeze(still)
 
 
+def _diagnostics(
+    before: Sequence[Tensor], after: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """How a step looked in every lane; not a number where there is none to divide by."""
+    gradient, weight = _norm(gradients), _norm(before)
+    update = _norm([b.sub_(a) for a, b in zip(after, before, strict=True)])
+    return dict(zip(DIAGNOSTICS, (gradient, update / weight, update / gradient), strict=True))
+
+
+def _norm(stacked: Sequence[Tensor]) -> Tensor:
+    """The norm (lanes,) of all tensors of a lane together."""
+    norms = [torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=torch.float64) for t in stacked]
+    return torch.linalg.vector_norm(torch.stack(norms), dim=0)
+
+
 def _factors(runs: Sequence[Run], step: int, steps: int) -> list[float]:
     """What the learning rate of each run is multiplied by at a step."""
     known = {s: s(step, steps) for s in {run.recipe.schedule for run in runs}}
@@ -178,6 +210,9 @@ class Search:
 
     def __init__(self, population: Population, runs: Sequence[Run], steps: int) -> None:
         self.population, self.runs, self.steps, self.taken = population, list(runs), steps, 0
+        # Random search knows no gradient, and where it goes depends on none.
+        self.watching = False
+        self.seen = dict.fromkeys(DIAGNOSTICS, torch.full((len(runs),), torch.nan))
         self.moving = torch.ones(len(runs), dtype=torch.bool)
         self.spread = torch.tensor([run.scalars["lr"] for run in runs])
         self.generators = [torch.Generator().manual_seed(run.seed) for run in runs]
@@ -207,6 +242,7 @@ class Search:
         self.population.keep(lanes)
         self.runs = [self.runs[k] for k in lanes]
         self.moving, self.spread = self.moving[list(lanes)], self.spread[list(lanes)]
+        self.seen = {name: values[: len(lanes)] for name, values in self.seen.items()}
         self.generators = [self.generators[k] for k in lanes]
 
 

@@ -12,11 +12,14 @@ from torch import Tensor
 from ..tasks import Task
 from .population import Population
 from .runs import RandomSearch, Regime, Result, Run, batches
-from .steppers import Descent, Search
+from .steppers import DIAGNOSTICS, Descent, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
 
-_CURVES = ("train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric")
+_CURVES = (
+    "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
+    *DIAGNOSTICS,
+)  # fmt: skip
 
 Progress = Callable[[int], None]
 
@@ -107,6 +110,7 @@ class Session:
         untrained = self._measure(torch.full((len(self.lanes),), torch.nan), 0)
         self.limit = EXPLODED * untrained.abs().nan_to_num(0.0, 0.0).clamp(min=1.0)
         for step, (x, y) in enumerate(self._batches(), start=1):
+            self.stepper.watching = step in milestones
             losses = self.stepper.step(x, y)
             self._watch(losses, step)
             self.summed += losses
@@ -188,6 +192,7 @@ class Session:
         """Evaluate all lanes; their validation losses."""
         loss, metric = self.population.evaluate(self.task.validation)
         self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric)
+        self._keep(**(self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))))
         if step:
             self._watch(loss, step)  # a run may be lost by its last step
         if self.test and step in (0, self.steps):
@@ -213,3 +218,8 @@ class Session:
                 stopped_why=self.stopped_why[run],
             )  # fmt: skip
         return [result for result in found if result is not None]
+
+
+def _unseen(like: Tensor) -> Tensor:
+    """What is known of a step that was not taken, for every lane."""
+    return torch.full_like(like, torch.nan)
