@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..tape import REDUCTIONS, Instruction, Operand, Program
-from .formats import Format
+from .formats import Format, arithmetic
 
 Names = Mapping[Operand, str]
 
@@ -57,6 +57,34 @@ def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int]
         column[array] = width
         width += len(form.parts)
     return column, width
+
+
+class Arrays:
+    """What an engine that writes sources knows of a program's arrays.
+
+    Args:
+        program: the program.
+        formats: of every array, in the program's order.
+        names: what each value is called.
+
+    Attributes:
+        number: what is computed in.
+        format: of every array.
+        column, columns: as of the function `columns`.
+        touched: the arrays that are read or written.
+        scaled: those of these that have a scale for every block.
+        drawn: those written that are rounded by random bits.
+    """
+
+    def __init__(self, program: Program, formats: Sequence[Format], names: Names) -> None:
+        self.program, self.names = program, names
+        self.number = arithmetic(formats)
+        self.format = dict(zip(program.arrays, formats, strict=True))
+        self.column, self.columns = columns(program, formats)
+        written = [a for a, _ in program.outputs]
+        self.touched = [a for a in program.arrays if a in {*program.reads, *written}]
+        self.scaled = [a for a in self.touched if self.format[a].blockwise]
+        self.drawn = [a for a in written if self.format[a].stochastic]
 
 
 def one_line(text: str) -> str:

@@ -273,13 +273,14 @@ class RuleOptimizer(torch.optim.Optimizer):
                 hook.remove()
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
-        """Take the arrays of the state once more, without the rounding."""
+        """Take arrays and numbers of the state once more, without the rounding."""
         names = chain.from_iterable(group["params"] for group in saved["param_groups"])
         own = chain.from_iterable(group["params"] for group in self.param_groups)
         for name, p in zip(names, own, strict=True):
             for key, x in saved["state"].get(name, {}).items():
-                if isinstance(x, Tensor) and x.shape == p.shape and key in self.state[p]:
-                    self.state[p][key] = x.detach().to(p.device, copy=True)
+                rounded = self.state[p].get(key)
+                if isinstance(x, Tensor) and isinstance(rounded, Tensor):
+                    self.state[p][key] = x.detach().to(rounded.device, copy=True)
 
 
 def _number(value: Any) -> float:

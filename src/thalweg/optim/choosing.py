@@ -16,16 +16,12 @@ from ..engines.formats import FORMATS
 from ..errors import UsageError
 from ..rules.core import Rule
 from ..tape import THETA, trace
-from .batches import Item
-from .device import trouble_in_memory, trouble_with_device
+from .device import trouble_with_device
 from .keeping import COMPENSATION, named
-from .layouts import order
+from .launched import Item
+from .layouts import order, trouble_in_memory
 from .shards import local
 from .together import measures_all
-
-_KINDS = (
-    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
-)  # fmt: skip
 
 Launches = list[tuple[str, list[Item]]]
 
@@ -37,7 +33,7 @@ def trouble_with(parameter: Tensor) -> str:
     parameter = local(parameter)
     if parameter.device.type != "cpu":
         return f"it is on {parameter.device}"
-    return trouble_in_memory(parameter, _KINDS)
+    return trouble_in_memory(parameter)
 
 
 # The engines that step all their parameters at once, and what keeps a parameter from each.
@@ -121,17 +117,17 @@ def _trouble_around(item: Item, rule: Rule) -> str:
 def _overlapping(parameters: Sequence[Tensor]) -> set[int]:
     """Which of these share memory with another, so that they cannot step at the same time."""
     spans = sorted(
-        (p.data_ptr(), p.data_ptr() + p.nbytes, index)
+        (str(p.device), p.data_ptr(), p.data_ptr() + p.nbytes, index)
         for index, p in enumerate(parameters)
-        if _plain(p) and p.device.type == "cpu" and p.nbytes
+        if _plain(p) and p.device.type != "meta" and p.nbytes
     )
     found: set[int] = set()
-    reach, owner = 0, 0
-    for start, stop, index in spans:
-        if start < reach:
+    place, reach, owner = "", 0, 0
+    for device, start, stop, index in spans:
+        if device == place and start < reach:
             found |= {owner, index}
-        if stop > reach:
-            reach, owner = stop, index
+        if device != place or stop > reach:
+            place, reach, owner = device, stop, index
     return found
 
 

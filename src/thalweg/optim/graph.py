@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..tape import THETA
-from .batches import Eager, Item
+from .batches import Eager
+from .launched import Item
 
 
 class Graph(Eager):

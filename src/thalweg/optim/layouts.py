@@ -29,3 +29,21 @@ def turned(x: Tensor) -> Tensor:
 def real(x: Tensor) -> Tensor:
     """A complex number is stepped as two real ones."""
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+KINDS = (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
+
+
+def trouble_in_memory(x: Tensor) -> str:
+    """What keeps a kernel from stepping a tensor where it lies, if anything does."""
+    if type(x) not in (Tensor, torch.nn.Parameter) or x.layout != torch.strided:
+        return f"it is a {type(x).__name__}, not a plain tensor"
+    if x.dtype not in KINDS:
+        return f"its dtype is {x.dtype}"
+    if order(x) is None:
+        return "its elements share memory or leave gaps in it"
+    if x.is_neg() or x.is_conj():
+        return "it is a view that negates or conjugates"
+    return "its memory is read-only to this mode" if x.is_inference() else ""

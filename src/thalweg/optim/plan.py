@@ -16,11 +16,12 @@ from ..engines.formats import COMPENSATED
 from ..errors import UsageError
 from ..rules.core import Rule, RuleError
 from ..tape import GRADIENT, THETA, trace
-from .batches import Batch, Compiled, Eager, Item, gradient_of
+from .batches import Batch, Compiled, Eager
 from .choosing import KERNELS, divide, warn_once
 from .device import OnDevice
 from .graph import Graph, in_graph
 from .keeping import COMPENSATION, named
+from .launched import Item, gradient_of
 from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .shards import Shards, local
 from .together import Together, gathered, measures_all

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..rules.core import Rule
 from ..tape import trace
-from .batches import Eager, Item
+from .batches import Eager
 from .keeping import store
+from .launched import Item
 from .layouts import real
 
 

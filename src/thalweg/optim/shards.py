@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batches import Item
+from .launched import Item
 
 
 def local(x: Any) -> Any:

@@ -11,7 +11,8 @@ from ..engines.eager import Bundle
 from ..errors import UsageError
 from ..rules.core import Rule
 from ..tape import THETA, trace
-from .batches import Eager, Item
+from .batches import Eager
+from .launched import Item
 
 
 class Together(Eager):

@@ -19,7 +19,7 @@ from .lift import source
 from .native import Kernel
 from .passes import PHASES
 
-__all__ = ["Launch", "columns", "kernel", "source"]
+__all__ = ["Launch", "kernel", "source"]
 
 _GRAIN = 8192  # elements that one more thread must find to be worth waking
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...tape import Program
-from ..formats import BLOCK, Format, arithmetic
-from ..writing import Names, columns, indent, operand
+from ..formats import BLOCK, Format
+from ..writing import Arrays, Names, indent, operand
 
 # What the names of this module begin with, before an array's own.
 PREFIXES = ("load_", "store_", "load2_", "store2_", "at_", "at2_", "noise_", "scale_", "top_",
@@ -18,28 +18,19 @@ key = mix(key, tensor)
 """
 
 
-class Elements:
+class Elements(Arrays):
     """Writes the statements about a program's arrays.
 
     An array of 8-bit codes is stepped in blocks: a loop computes a block's new numbers and holds
     them, and once their scale is known, another encodes them.
 
-    Args:
-        program: the program.
-        formats: of every array, in the program's order.
-        names: what each value is called.
+    What it is made from is as of `Arrays`.
     """
 
     def __init__(self, program: Program, formats: Sequence[Format], names: Names) -> None:
-        self.program, self.names = program, names
-        self.number = arithmetic(formats)
-        self.format = dict(zip(program.arrays, formats, strict=True))
-        self.column, self.columns = columns(program, formats)
+        super().__init__(program, formats, names)
         written = [a for a, _ in program.outputs]
-        self.touched = [a for a in program.arrays if a in {*program.reads, *written}]
-        self.scaled = [a for a in self.touched if self.format[a].blockwise]
         self.coded = [a for a in self.scaled if a in written]
-        self.drawn = [a for a in written if self.format[a].stochastic]
 
     def accessors(self) -> list[str]:
         """The loads and stores of every array in memory, and of the blocks that are held."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from ...tape import ELEMENT, Operand, Program
-from ..formats import BLOCK, Format, arithmetic
-from ..writing import Names, columns, operand
+from ...tape import ELEMENT, Operand
+from ..formats import BLOCK, Format
+from ..writing import Arrays, Names, operand
 
 # What the names of this module begin with, before an array's own.
 PREFIXES = ("at_", "at2_", "noise_", "scale_", "new_", "kept_")
@@ -14,28 +14,15 @@ PREFIXES = ("at_", "at2_", "noise_", "scale_", "new_", "kept_")
 _KINDS = {"bfloat16": "uint16"}  # what memory holds, where that is not the part's own name
 
 
-class Elements:
+class Elements(Arrays):
     """Writes the statements about a program's arrays.
 
     `i` are the elements of a tile, `inside` says which of them there are (None: all). Where an
     array that is stepped has 8-bit codes, a tile is of shape (blocks, elements of one), `block` are
     its blocks' numbers and `present` says which of them there are.
 
-    Args:
-        program: the program.
-        formats: of every array, in the program's order.
-        names: what each value is called.
+    What it is made from is as of `Arrays`.
     """
-
-    def __init__(self, program: Program, formats: Sequence[Format], names: Names) -> None:
-        self.program, self.names = program, names
-        self.number = arithmetic(formats)
-        self.format = dict(zip(program.arrays, formats, strict=True))
-        self.column, self.columns = columns(program, formats)
-        written = [a for a, _ in program.outputs]
-        self.touched = [a for a in program.arrays if a in {*program.reads, *written}]
-        self.blockwise = any(self.format[a].blockwise for a in self.touched)
-        self.drawn = [a for a in written if self.format[a].stochastic]
 
     def bases(self, arrays: Iterable[str]) -> list[str]:
         """The addresses of these arrays of the current tensor."""
@@ -95,7 +82,7 @@ class Elements:
     def write(self, value_of: Names) -> list[str]:
         """Every array that the program changes."""
         # The threads of a tile share scales: all have read them before any is replaced.
-        code = ["tl.debug_barrier()"] if self.blockwise else []
+        code = ["tl.debug_barrier()"] if self.scaled else []
         for a, value in self.program.outputs:
             code += self._write(self.names[a], self.format[a], self._new(value, value_of))
         return code

@@ -90,7 +90,7 @@ class Passes:
         shared += [f"c_{names[c]}" for c in known]
         shared += ["channels", "first", "width"] if within else []
         shared += [names[b] for b in self._below(within)]
-        blocks = ["block", "present"] if elements.blockwise else []
+        blocks = ["block", "present"] if elements.scaled else []
         tile = elements.read(stage.arrays, last=True)
         tile += ["own = first + i // width"] if within else []
         tile += [*self._middle(within, "inside"), *self._casts(channel)]
