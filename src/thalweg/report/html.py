@@ -14,14 +14,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .. import records
 from ..errors import ThalwegError, UsageError
-from . import parts, text
+from ..records import write as put
+from . import notes, parts, runs, text
 
 SCHEMA = "thalweg.race/1"
 
+Records = Mapping[str, Mapping[str, Any]]
 
-def write(summary: Mapping[str, Any], path: Path) -> None:
+
+def write(summary: Mapping[str, Any], path: Path, records: Records | None = None) -> None:
     """Draw a race's summary as one HTML file that needs nothing beside it.
 
     The file is moved into place whole: if writing fails, what stood there before still stands.
@@ -29,24 +31,29 @@ def write(summary: Mapping[str, Any], path: Path) -> None:
     Args:
         summary: the document of a race, of the schema "thalweg.race/1".
         path: the file to make or replace; its folder must exist.
+        records: of the runs, by identity; without them the page has no runs and no CSV.
 
     Raises:
         UsageError: the document is not the summary of a race.
         ThalwegError: it was made by a newer version, lacks a part, or cannot be written.
     """
-    records.write(Path(path), render(summary))
+    put(Path(path), render(summary, records))
 
 
-def render(summary: Mapping[str, Any]) -> str:
+def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
     """The page as a string; see `write`."""
     _check(summary)
-    script = f"{_asset('charts.js')}\n{_asset('report.js')}"
+    script = f"{_asset('charts.js')}\n{_asset('runs.js')}\n{_asset('report.js')}"
     verdict = summary["verdict"]
     return Template(_asset("template.html")).substitute(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=_asset("report.css"),
         script=script,
         data=_embedded(summary),
+        runs=_embedded(runs.embedded(summary, records or {})),
+        unknown=notes.unknown(summary),
+        cost=notes.cost(summary),
+        paper=notes.method(summary),
         task=text.words(summary.get("task")),
         title=text.words(summary["setting"].get("title")),
         headline=parts.headline(summary),

@@ -79,7 +79,7 @@ def setting(summary: Mapping[str, Any]) -> str:
     metric = given.get("metric") or {}
     better = "higher is better" if metric.get("higher_is_better") else "lower is better"
     sizes = [given.get(k) for k in ("train", "validation", "test")]
-    return _terms(
+    return terms(
         [
             ("task", f"{text.words(summary.get('task'))}: {text.words(given.get('title'))}"),
             ("metric", f"{metric_name(summary)}, {better}"),
@@ -102,7 +102,7 @@ def setting(summary: Mapping[str, Any]) -> str:
 
 def machine(summary: Mapping[str, Any]) -> str:
     """Versions and machine, as a list of terms."""
-    return _terms((k, text.words(v)) for k, v in (summary.get("environment") or {}).items())
+    return terms((k, text.words(v)) for k, v in (summary.get("environment") or {}).items())
 
 
 def metric_name(summary: Mapping[str, Any]) -> str:
@@ -238,9 +238,10 @@ def _method(i: int, entry: Entry, metric: str) -> str:
     against = entry.get("versus_best") or {}
     estimate = {**against, "mean": against.get("difference")}
     rates = f"{text.number(good.get('low'))} to {text.number(good.get('high'))}"
-    numbers = _terms(
+    numbers = terms(
         [
             ("best learning rate", text.number(entry.get("learning_rate"))),
+            ("configuration", text.settings(entry.get("configuration"))),
             ("good learning rates", rates if good else text.DASH),
             (f"validation {metric}, 95 % interval", text.interval(entry.get("validation"))),
             (f"test {metric}, 95 % interval", text.interval(entry.get("test"))),
@@ -263,7 +264,8 @@ def _method(i: int, entry: Entry, metric: str) -> str:
     )
 
 
-def _terms(pairs: Iterable[tuple[Any, str]]) -> str:
+def terms(pairs: Iterable[tuple[Any, str]]) -> str:
+    """A list of terms, which are escaped here, and what they stand for, which must be."""
     items = "".join(f"<div><dt>{text.words(k)}</dt><dd>{v}</dd></div>" for k, v in pairs)
     return f"<dl>{items}</dl>"
 

@@ -100,6 +100,13 @@ def interval(estimate: Any, decimals: int | None = None) -> str:
     )
 
 
+def settings(configuration: Any) -> str:
+    """A configuration as `name value, name value`, escaped."""
+    if not isinstance(configuration, Mapping) or not configuration:
+        return DASH
+    return ", ".join(f"{words(k)}\u00a0{words(v)}" for k, v in configuration.items())
+
+
 def formula(markup: Any) -> str:
     """A formula's MathML, kept to presentation elements; escaped as text if it is not that."""
     if not isinstance(markup, str) or not markup.strip():

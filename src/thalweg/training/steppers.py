@@ -16,7 +16,6 @@ from ..tape import trace
 from .population import Population
 from .runs import Run
 
-
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "effective_lr")
 
 

@@ -161,7 +161,7 @@ function Chart(figure, spec, shared) {
       svg(root, 'text', { x: box.left - 7, y: sy(value) + 4, 'text-anchor': 'end' }, label);
     }
     const room = Math.max(3, Math.floor(width / 90));
-    const xTicks = now.x.log ? logTicks(xRange, 1.6 * room) : linearTicks(xRange, room);
+    const xTicks = now.x.names ? now.x.names.map((name, k) => [k, name]) : now.x.log ? logTicks(xRange, 1.6 * room) : linearTicks(xRange, room);
     for (const [value, label] of xTicks) {
       if (now.x.whole && !Number.isInteger(Number(value.toFixed(6)))) continue;
       svg(root, 'path', { class: 'axis', d: `M${sx(value)} ${box.bottom}v4` });
@@ -192,7 +192,7 @@ function Chart(figure, spec, shared) {
       if (finite(y)) { d += `${pen}${view.px(line, j).toFixed(1)} ${y.toFixed(1)}`; pen = 'L'; } else pen = 'M';
     });
     const look = line.look + (line.i === shared.focused() ? ' focus' : '');
-    if (d) svg(parent, 'path', { class: `line ${look}`, d });
+    if (d && !line.loose) svg(parent, 'path', { class: `line ${look}`, d });
     if (view.now.points && (line.on || line.i === shared.focused())) drawPoints(parent, line);
   }
 

@@ -1,6 +1,7 @@
 // The page: which optimizers are in colour, the three charts, and the small conveniences.
 
 const data = JSON.parse(document.getElementById('data').textContent);
+const runs = JSON.parse(document.getElementById('runs').textContent);
 const entries = data.optimizers;
 const metric = data.setting.metric?.name ?? 'metric';
 const higher = data.setting.metric?.higher_is_better !== false;
@@ -9,6 +10,8 @@ const $ = id => document.getElementById(id);
 const picked = name => document.querySelector(`input[name="${name}"]:checked`).value;
 const closeUp = (chart, share) => picked(`${chart}-range`) === 'close' ? share : 0;
 const nulls = values => (values ?? []).map(v => v ?? NaN);
+
+entries.forEach(e => e.sensitivity?.forEach(p => Object.keys(p.configuration ?? {}).forEach(key => searched.add(key))));
 
 const state = { on: new Set(entries.slice(0, COLOURS).keys()), focus: null };
 // Colour first, then dashes: eighteen looks before one repeats.
@@ -83,23 +86,28 @@ function curves() {
 }
 
 function sensitivity() {
+  const axis = axisOf($('sensitivity-x').value || 'lr');
+  const loose = axis.key !== 'lr' || tunedKeys().length > 1;
   return {
-    title: `Sensitivity: validation ${metric} against learning rate`,
+    title: `Sensitivity: validation ${metric} against ${axis.label}`,
     points: true,
-    x: { label: 'learning rate', log: true },
+    x: { label: axis.label, log: axis.log, names: axis.names },
     y: { label: `validation ${metric}`, higher, close: closeUp('sensitivity', 0.5), cap: untrained('validation_metric') },
     lines: entries.flatMap((e, i) => {
-      const points = (e.sensitivity ?? []).filter(p => p.learning_rate > 0);
-      if (!points.length) return [];
+      const all = configurationsOf(e);
+      const at = all.map(axis.of);
+      const kept = [...all.keys()].filter(j => finite(at[j]) && (!axis.log || at[j] > 0)).sort((a, b) => at[a] - at[b]);
+      if (!kept.length) return [];
+      const points = kept.map(j => e.sensitivity[j]);
       const part = key => points.map(p => p.validation?.[key]);
       const values = { mean: part('mean'), low: part('low'), high: part('high') };
-      const away = p => Math.abs(Math.log(p.learning_rate / e.learning_rate));
-      const best = points.findIndex(p => away(p) < 1e-6);
-      return [line(i, points.map(p => p.learning_rate), values, { best, diverged: points.map(p => p.diverged ?? 0) })];
+      const chosen = JSON.stringify(filled(e.configuration ?? { lr: e.learning_rate }));
+      const best = kept.findIndex(j => JSON.stringify(all[j]) === chosen);
+      return [line(i, kept.map(j => at[j]), values, { best, loose, all: kept.map(j => all[j]), diverged: points.map(p => p.diverged ?? 0) })];
     }),
     read: (l, j) => [
       { name: l.name, text: j === l.best ? 'best' : '', look: ownLook(l.i), focus: true },
-      { name: 'learning rate', text: short(l.x[j]) },
+      ...Object.entries(l.all[j]).map(([name, v]) => ({ name: name === 'lr' ? 'learning rate' : name, text: isNumber(v) ? short(v) : String(v) })),
       { name: metric, text: band(l.y[j], l.low[j], l.high[j]) },
       { name: 'diverged', text: `${Math.round(100 * l.diverged[j])} %` },
     ],
@@ -196,15 +204,6 @@ function openMethod() {
   if (target) { target.open = true; target.scrollIntoView(); }
 }
 
-function download() {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: 'application/json' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = `${data.task ?? 'race'}.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
 function toggleTheme() {
   const root = document.documentElement;
   const now = root.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
@@ -221,17 +220,30 @@ function printing() {
 if (entries.length) {
   $('charts').hidden = false;
   buildLegend();
+  tunedKeys().forEach(key => option($('sensitivity-x'), key, axisOf(key).label));
+  $('sensitivity-x').hidden = tunedKeys().length < 2;
   const specs = { curves, sensitivity, expected };
-  for (const figure of document.querySelectorAll('figure')) {
+  for (const figure of document.querySelectorAll('figure[data-chart]')) {
+    if (!specs[figure.dataset.chart]) continue;
     charts.push(Chart(figure, specs[figure.dataset.chart], shared));
     figure.addEventListener('change', redraw);
+  }
+  if (entries.some(e => e.sensitivity?.length)) {
+    $('parallel').hidden = false;
+    charts.push(Parallel($('parallel').querySelector('.plot'), $('parallel-status')));
   }
   choose(state.on);
   charts.forEach(draw => draw());
   sortable($('results'));
+  $('pairs').hidden = !data.pairs?.length;
+  if (data.pairs?.length) buildPairs($('pairs-of'), $('pairs-table'));
+  $('diagnostics').hidden = !runs.list.length;
+  if (runs.list.length) Diagnostics($('diagnostics'));
 }
 document.querySelectorAll('.copy').forEach(copies);
-$('download').addEventListener('click', download);
+$('download').addEventListener('click', () => save(JSON.stringify({ ...data, run_table: runs }, null, 1), 'application/json', 'json'));
+$('download-csv').hidden = !runs.rows.length;
+$('download-csv').addEventListener('click', () => save(csv(), 'text/csv', 'csv'));
 $('theme').addEventListener('click', toggleTheme);
 addEventListener('hashchange', openMethod);
 openMethod();

@@ -1,0 +1,173 @@
+"""A race as a paper needs it: a paragraph on the method, and the works it cites."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import text
+
+Citation = Mapping[str, Any]
+
+
+def _work(authors: str, year: int, title: str, where: str) -> Citation:
+    return {"authors": authors, "year": year, "title": title, "where": where}
+
+
+_BOOTSTRAP = (
+    _work("Efron", 1987, "Better Bootstrap Confidence Intervals",
+          "Journal of the American Statistical Association 82"),
+    _work("Hesterberg", 2015, "What Teachers Should Know About the Bootstrap",
+          "The American Statistician 69(4)"),
+)  # fmt: skip
+_FLIPS = _work(
+    "Pitman", 1937, "Significance Tests Which May Be Applied to Samples from Any Populations",
+    "Supplement to the Journal of the Royal Statistical Society 4",
+)  # fmt: skip
+_HOLM = _work("Holm", 1979, "A Simple Sequentially Rejective Multiple Test Procedure",
+              "Scandinavian Journal of Statistics 6")  # fmt: skip
+_HALVING = _work("Jamieson & Talwalkar", 2016, "Non-stochastic Best Arm Identification and "
+                 "Hyperparameter Optimization", "AISTATS")  # fmt: skip
+_SAMPLERS = {
+    "grid": ("on a logarithmic grid", None),
+    "sobol": (
+        "at scrambled Sobol points",
+        _work("Owen", 1998, "Scrambling Sobol' and Niederreiter-Xing Points",
+              "Journal of Complexity 14(4)"),
+    ),
+    "optuna": (
+        "by the TPE sampler of Optuna",
+        _work("Akiba, Sano, Yanase, Ohta & Koyama", 2019, "Optuna: A Next-generation "
+              "Hyperparameter Optimization Framework", "KDD"),
+    ),
+}  # fmt: skip
+
+
+def citations(summary: Mapping[str, Any]) -> list[Citation]:
+    """The works that a paper on this race would cite: of the optimizers, then of the method.
+
+    Args:
+        summary: of the schema `thalweg.race/1`.
+    """
+    own = [e["citation"] for e in summary["optimizers"] if e.get("citation")]
+    search = summary.get("search") or {}
+    sampler = _SAMPLERS.get(search.get("sampler") or "grid", (None, None))[1]
+    method = [sampler, _HALVING if search.get("stopped") else None, *_BOOTSTRAP, _FLIPS, _HOLM]
+    found: dict[str, Citation] = {}
+    for work in [*own, *method]:
+        if work is not None:
+            found.setdefault(key(work), work)
+    return list(found.values())
+
+
+def paragraph(summary: Mapping[str, Any]) -> str:
+    """How the race was run, in the words of a paper's section on method; plain text."""
+    setting, search = summary["setting"], summary.get("search") or {}
+    entries = summary["optimizers"]
+    if not entries or not setting.get("seeds"):
+        return ""
+    metric = (setting.get("metric") or {}).get("name") or "metric"
+    names = [_cited(e) for e in entries]
+    tuned = [_WORDS.get(name, name) for name in search.get("tune") or ("lr",)]
+    tuned = ["all hyperparameters"] if "all" in tuned else tuned
+    where, sampler = _SAMPLERS.get(search.get("sampler") or "grid", ("", None))
+    where += f" ({_short(sampler)})" if sampler else ""
+    sentences = [
+        f"We compare {len(entries)} optimizer{'s' * (len(entries) > 1)} on {summary.get('task')} "
+        f"({_size(setting.get('train'))} training, {_size(setting.get('validation'))} validation "
+        f"and {_size(setting.get('test'))} test samples; {_size(setting.get('parameters'))} "
+        f"parameters): {_listed(names)}.",
+        f"Every optimizer was given {_each(entries)}; {_listed(tuned)} "
+        f"{'was' if len(tuned) == 1 and 'all' not in tuned[0] else 'were'} searched {where}, "
+        f"each configuration trained with {_size(setting.get('tuning_seeds') or 1)} seeds for "
+        f"{_size(setting.get('steps'))} steps in batches of {_size(setting.get('batch_size'))} "
+        f"({text.number(setting.get('epochs'))} epochs){_fixed(search)}.",
+    ]
+    if search.get("stopped"):
+        sentences.append(
+            f"Configurations that fell behind were stopped by successive halving "
+            f"({_short(_HALVING)}), which saved {100 * search.get('saved', 0):.0f} % of the "
+            "search's steps."
+        )
+    sentences += [
+        f"For each optimizer the configuration with the best mean validation {metric} was trained "
+        f"again with {setting['seeds']} fresh seeds, which fix initial weights and order of the "
+        "data and are shared by all optimizers, and evaluated once on the test set.",
+        f"We report means with 95 % BCa bootstrap intervals ({_short(_BOOTSTRAP[0])}; "
+        f"{_short(_BOOTSTRAP[1])}) and paired sign-flip tests ({_short(_FLIPS)}) against the "
+        f"best, adjusted by Holm's method ({_short(_HOLM)}); an optimizer ties for first unless "
+        "it is significantly worse at the 5 % level and by at least "
+        f"{text.number((setting.get('metric') or {}).get('margin'))} in {metric}.",
+        f"Runs used thalweg {(summary.get('environment') or {}).get('thalweg')} on PyTorch "
+        f"{(summary.get('environment') or {}).get('torch')}.",
+    ]
+    return " ".join(sentences)
+
+
+def bibtex(summary: Mapping[str, Any]) -> str:
+    """The works of `citations` as BibTeX entries."""
+    return "\n\n".join(
+        f"@misc{{{key(work)},\n"
+        f"  author = {{{_authors(str(work['authors']))}}},\n"
+        f"  title = {{{{{_tex(work['title'])}}}}},\n"
+        f"  year = {{{_tex(work['year'])}}},\n"
+        f"  howpublished = {{{_tex(work['where'])}}}\n}}"
+        for work in citations(summary)
+    )
+
+
+def key(work: Citation) -> str:
+    """A BibTeX key: first author, year, first long word of the title."""
+    first = re.split(r"[,&]| et al", str(work["authors"]))[0]
+    word = next((w for w in re.findall(r"\w+", str(work["title"])) if len(w) > 3), "")
+    plain = unicodedata.normalize("NFKD", f"{first}{work['year']}{word}")
+    return re.sub(r"[^a-z0-9]", "", plain.encode("ascii", "ignore").decode().lower())
+
+
+_WORDS = {"lr": "the learning rate", "batch_size": "the batch size", "weight_decay": "weight decay"}
+
+
+def _cited(entry: Mapping[str, Any]) -> str:
+    work = entry.get("citation")
+    return f"{entry['name']} ({_short(work)})" if work else str(entry["name"])
+
+
+def _short(work: Citation) -> str:
+    names = re.split(r", | & ", str(work["authors"]))
+    who = f"{names[0]} et al." if len(names) > 2 else " & ".join(names)
+    return f"{who}, {work['year']}"
+
+
+def _each(entries: Sequence[Mapping[str, Any]]) -> str:
+    counts = {e.get("configurations") for e in entries}
+    number = text.count(max((c for c in counts if c), default=None))
+    return f"{'' if len(counts) == 1 else 'up to '}{number} configurations"
+
+
+def _fixed(search: Mapping[str, Any]) -> str:
+    fixed = search.get("fixed") or {}
+    return f", all with {', '.join(f'{k} {v}' for k, v in fixed.items())}" if fixed else ""
+
+
+def _size(value: Any) -> str:
+    known = text.finite(value)
+    return "an unknown number of" if known is None else f"{known:,.0f}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def _authors(names: str) -> str:
+    """Names as BibTeX parts them: "A, B & C" is "A and B and C", "et al." is "and others"."""
+    return _tex(re.sub(r",? et al\.?", " and others", re.sub(r", | & ", " and ", names)))
+
+
+def _tex(value: Any) -> str:
+    """A text without anything that TeX would act on."""
+    named = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(
+        named.get(c, f"\\{c}" if c in "{}$&#_%" else c) for c in " ".join(str(value).split())
+    )
