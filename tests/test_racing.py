@@ -319,7 +319,7 @@ def test_the_document_says_what_it_promises(example: tw.Race) -> None:
     assert document["schema"] == "thalweg.race/1"
     assert document["task"] == "wine-mlp"
     assert {"optimizers", "verdict", "runs", "seconds", "setting", "environment"} <= set(document)
-    assert set(document["verdict"]) == {"best", "sentence", "code", "unknown"}
+    assert set(document["verdict"]) == {"best", "sentence", "code", "power", "unknown"}
     assert document["verdict"]["best"] == [e["name"] for e in document["optimizers"] if e["tied"]]
     for e in document["optimizers"]:
         assert {"name", "learning_rate", "validation", "test", "steps_to_target", "diverged",

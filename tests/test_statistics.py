@@ -75,7 +75,7 @@ def test_interval_survives_extreme_levels_and_scales():
 def test_student_quantile(dof, probability):
     expected = scipy_stats.t.ppf(probability, dof)
     # The trapezoid rule on 20,000 steps is good to about 1e-7; far more than a bootstrap needs.
-    assert s._student_quantile(probability, dof) == pytest.approx(expected, rel=1e-5)
+    assert s.student_quantile(probability, dof) == pytest.approx(expected, rel=1e-5)
 
 
 # Paired differences

@@ -128,7 +128,7 @@ def interval(
     below = ((means < mean).mean() + (means <= mean).mean()) / 2
     normal = NormalDist()
     bias = normal.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
-    reach = math.sqrt(n / (n - 1)) * _student_quantile((1 + level) / 2, n - 1)
+    reach = math.sqrt(n / (n - 1)) * student_quantile((1 + level) / 2, n - 1)
     # A denominator at or below zero means that the end lies beyond the last resample.
     ends = [
         normal.cdf(bias + z / max(1 - acceleration * z, 1e-12))
@@ -417,7 +417,7 @@ def _sign_flip_p(d: Array, resamples: int, seed: int) -> float:
 
 
 @cache
-def _student_quantile(probability: float, dof: int) -> float:
+def student_quantile(probability: float, dof: int) -> float:
     """Quantile above the median of Student's t, in the angle φ with t = √dof · tan φ.
 
     The density of φ is proportional to cos^(dof−1) φ; it is integrated by the trapezoid rule.

@@ -25,6 +25,7 @@ from ..schedules import CONSTANT
 from ..training.runs import Method
 from . import statistics
 from .outcome import Outcome
+from .power import detectable
 from .space import Configuration
 from .spec import Spec
 from .verdict import verdict
@@ -73,6 +74,7 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
     )
     target = _target(final)
     by_name = {m.name: m for m in spec.entrants}
+    leading = np.array([o.test for o in final[ties.leader]])
     optimizers: list[dict[str, Any]] = []
     for standing in ties.standings:
         name = standing.name
@@ -84,6 +86,10 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
         entry["versus_best"] = None if name == ties.leader else {
             "difference": d.mean, "low": d.low, "high": d.high, "p": standing.adjusted_p,
             "probability_better": standing.probability_better,
+            "detectable": detectable(
+                [o.test for o in final[name]] - leading,
+                comparisons=len(final) - 1, margin=metric.margin,
+            ),
         }  # fmt: skip
         optimizers.append(entry)
     result = {

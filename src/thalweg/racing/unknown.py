@@ -13,15 +13,16 @@ _NOTABLE = 0.05  # fall of the loss over that window, as a share of its whole fa
 _FEW = 4  # names that a sentence can hold
 
 
-def unknowns(result: Mapping[str, Any]) -> list[str]:
+def unknowns(result: Mapping[str, Any], power: Mapping[str, Any] | None) -> list[str]:
     """Sentences that say what the race leaves open.
 
     Args:
         result: its document so far, optimizers by rank.
+        power: of the verdict: the difference that would have been found, and how probably.
     """
     return [
         _budget(result),
-        _seeds(result),
+        _seeds(result, power),
         *_longer(result),
         *_edges(result),
     ]
@@ -49,17 +50,17 @@ def _budget(result: Mapping[str, Any]) -> str:
     return text + "."
 
 
-def _seeds(result: Mapping[str, Any]) -> str:
-    setting, rivals = result["setting"], result["optimizers"][1:]
-    seeds = setting["seeds"]
-    plural = "s" * (seeds > 1)
-    if not rivals:
+def _seeds(result: Mapping[str, Any], power: Mapping[str, Any] | None) -> str:
+    setting, seeds = result["setting"], result["setting"]["seeds"]
+    plural, metric = "s" * (seeds > 1), setting["metric"]["name"]
+    if power is None:
         return f"The interval is over {seeds} seed{plural} of one task and one split of its data."
-    widths = [(r["versus_best"]["high"] - r["versus_best"]["low"]) / 2 for r in rivals]
+    if power["difference"] is None:
+        return f"{seeds} seed{plural} could not have told any optimizer from the first."
     return (
-        f"{seeds} seed{plural} on one split of the data tell differences of about "
-        f"{float(np.median(widths)):.2g} in test {setting['metric']['name']} apart, not smaller "
-        "ones."
+        f"{seeds} seed{plural} on one split of the data would have found a true difference of "
+        f"{power['difference']:.2g} in test {metric} from the first with a probability of "
+        f"{power['probability']:.0%}; a smaller one may be there and not be seen."
     )
 
 

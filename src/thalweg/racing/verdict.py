@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from ..training.runs import RANDOM_SEARCH
+from .power import POWER
 from .spec import Spec
 from .statistics import Ties, seeds_needed
 from .unknown import unknowns
@@ -63,12 +65,26 @@ def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]
             f" The best learning {rates} of {_listed(edges)} {lie} at the edge of what was tried: "
             "there may be better ones beyond."
         )
+    power = _power(result["optimizers"][1:])
     return {
         "best": best,
         "sentence": f"On {spec.task.name}, {found}",
         "code": leader["code"],
-        "unknown": unknowns(result),
+        "power": power,
+        "unknown": unknowns(result, power),
     }
+
+
+def _power(rivals: Sequence[Mapping[str, Any]]) -> dict[str, float | None] | None:
+    """The true difference from the first that the race would have found, and how probably.
+
+    It is the median over the rivals; no difference where the seeds are too few for any.
+    """
+    if not rivals:
+        return None
+    found = [rival["versus_best"]["detectable"] for rival in rivals]
+    known = [difference for difference in found if difference is not None]
+    return {"probability": POWER, "difference": median(known) if known else None}
 
 
 def estimate(interval: Mapping[str, float], label: str = "") -> str:
