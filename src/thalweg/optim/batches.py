@@ -55,7 +55,7 @@ class Compiled(Launched):
         rows = self.divide(items, self.slots)
         shapes = [real(p.detach()).shape for p in self.parameters]
         self.launch = engine.Launch(
-            self.program, self.formats, shapes, self.row_of_item, seed=keeping.seed
+            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream
         )
         self.launch.scalars[:, self.width :] = [row[1:] for row in rows]
         for group in {row[0] for row in rows}:

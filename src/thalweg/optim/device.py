@@ -53,7 +53,7 @@ class OnDevice(Launched):
         rows = self.divide(items, [[float(i.state[keys[s]]) for i in items] for s in self.updated])
         shapes = [real(p.detach()).shape for p in self.parameters]
         self.launch = engine.Launch(
-            self.program, self.formats, shapes, self.row_of_item, seed=keeping.seed, device=device
+            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream, device=device
         )
         self.launch.write(self.width, np.array([row[1:] for row in rows], np.float64))
         self.numbers, self.sent = np.zeros((len(rows), self.width)), False

@@ -115,6 +115,11 @@ class Keeping:
         if self.parameter(p) == COMPENSATED and state.get(COMPENSATION) is None:
             state[COMPENSATION] = torch.zeros_like(p, memory_format=torch.preserve_format)
 
+    @property
+    def stream(self) -> int:
+        """The seed, mixed: steps are counted on from it, and those of the next seed are others."""
+        return int(_mix(_mix(torch.tensor(self.seed & _WORD), 0), self.seed >> 32 & _WORD))
+
     def noise(self, x: Tensor, *where: int) -> Tensor:
         """32 random bits for every number of a tensor, in its order in memory.
 
@@ -122,7 +127,7 @@ class Keeping:
             x: the tensor.
             *where: the step, the number of the tensor, the number of the array.
         """
-        key = self.seed & _WORD
+        key = self.stream
         for number in where:
             key = _mix(torch.tensor(key), number & _WORD).item()  # type: ignore[assignment]
         return _mix(torch.arange(x.numel(), device=x.device), key)
