@@ -127,7 +127,7 @@ def test_options_reach_the_race(thalweg: Call, here: Path) -> None:
     assert (setting["batch_size"], setting["steps"]) == (64, 2 * 256 // 64)
     assert sorted(p.name for p in here.iterdir()) == ["elsewhere"]
     names = {p.name for p in (here / "elsewhere").iterdir()}
-    assert names == {"records", "execution.json", "race.json", "report.html"}
+    assert names == {"records", "execution", "race.json", "report.html"}
 
 
 OWN = """

@@ -280,12 +280,15 @@ def test_records_need_a_folder(tmp_path: Path) -> None:
         race("wine-mlp", out=tmp_path / "records", **SMALL)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"KEY": {"mode": "teleport"}}', '{"KEY": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", "3", '{"mode": "lanes"}', '{"mode": "teleport", "fits": 9}',
+     '{"mode": "lanes", "fits": 0}'],
+)  # fmt: skip
 def test_a_damaged_way_to_run_is_measured_again(copy: Path, content: str) -> None:
-    path = copy / "execution.json"
-    (key,) = json.loads(path.read_text(encoding="utf-8"))
+    (path,) = (copy / "execution").iterdir()
     kept = path.read_text(encoding="utf-8")
-    path.write_text(content.replace("KEY", key), encoding="utf-8")
+    path.write_text(content, encoding="utf-8")
     told = Told()
     race("wine-mlp", out=copy, watcher=told, **SMALL)
     assert "measuring the fastest way to run" in told.lines
@@ -391,8 +394,8 @@ SLOW = """
     import time
     from thalweg import records
     write = records.write
-    def slow(path, text):
-        write(path, text)
+    def slow(path, text, **more):
+        write(path, text, **more)
         time.sleep(0.05)
     records.write = slow
 """

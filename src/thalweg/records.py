@@ -6,14 +6,20 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import ThalwegError
 
 SCHEMA = 1
+_DRAFT = re.compile(r"\.[0-9a-f]{24}\.json\.\w{8}")
+_PATIENCE = 30  # seconds that a file may need to appear on another machine
+_STALE = 24 * 3600  # seconds after which nobody goes on writing a draft
 
 
 def identity(parts: Mapping[str, Any]) -> str:
@@ -32,8 +38,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, *, first: bool = False) -> None:
     """Put a text in place at once: readers find the old file or the new one, never a part.
+
+    Args:
+        path: where.
+        text: what.
+        first: leave a file alone that is there.
 
     Raises:
         ThalwegError: the disk is full or the folder cannot be written; nothing has changed.
@@ -48,7 +59,12 @@ def write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(0o666 & ~_umask())  # a temporary file is private; its result need not be
-        draft.replace(path)
+        if first:
+            with suppress(FileExistsError):
+                path.hardlink_to(draft)
+            draft.unlink()
+        else:
+            draft.replace(path)
     except OSError as error:
         if draft is not None:
             draft.unlink(missing_ok=True)
@@ -62,7 +78,36 @@ def write(path: Path, text: str) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Put a JSON document in place at once; numbers that are not finite become null."""
-    write(path, json.dumps(plain(document), separators=(",", ":"), allow_nan=False) + "\n")
+    write(path, _text(document))
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(plain(document), separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def settle(path: Path, document: Mapping[str, Any]) -> None:
+    """Put a JSON document in place unless there is one: of several processes the first decides.
+
+    Raises:
+        ThalwegError: it cannot be written; nothing has changed.
+    """
+    write(path, _text(document), first=True)
+
+
+def keep(folder: Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write the record file of a finished group; written twice, it is the same file.
+
+    Args:
+        folder: where it goes.
+        results: of the group's runs, by their identities.
+
+    Raises:
+        ThalwegError: it cannot be written; nothing has changed.
+    """
+    runs = plain(results)
+    path = folder / f"{identity({'runs': sorted(runs)})}.json"
+    write_json(path, {"schema": SCHEMA, "digest": identity(runs), "runs": runs})
+    return path
 
 
 class Store:
@@ -88,6 +133,15 @@ class Store:
                 raise ThalwegError(f"{folder} is a file; records need a folder")
             for path in sorted(folder.glob("*.json")):
                 self._read(path)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove the drafts of processes that were killed as they wrote."""
+        for path in self.folder.iterdir() if self.folder else ():
+            if _DRAFT.fullmatch(path.name):
+                with suppress(OSError):  # another process tidies too
+                    if time.time() - path.stat().st_mtime > _STALE:
+                        path.unlink()
 
     def _read(self, path: Path) -> None:
         try:
@@ -119,10 +173,25 @@ class Store:
         # In memory they look as they would after being read back.
         runs = plain(results)
         if self.folder is not None:
-            name = identity({"runs": sorted(runs)})
-            document = {"schema": SCHEMA, "digest": identity(runs), "runs": runs}
-            write_json(self.folder / f"{name}.json", document)
+            keep(self.folder, runs)
         self.found.update(runs)
+
+    def take(self, path: Path) -> None:
+        """Know of a record file that another process wrote into a folder that both see.
+
+        Raises:
+            ThalwegError: it is not there, or harmed; a network's folder gets time to show it.
+        """
+        until = time.monotonic() + _PATIENCE
+        while not path.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        known = len(self.damaged)
+        self._read(path)
+        if len(self.damaged) > known or not path.exists():
+            raise ThalwegError(
+                f"{path} was written by another machine and cannot be read here; all of them must "
+                "see the folder under this path"
+            )
 
     def missing(self, identities: Sequence[str]) -> list[str]:
         """Those of the runs that are not finished."""

@@ -13,6 +13,7 @@ from ..schedules import KINDS
 
 if TYPE_CHECKING:
     from ..rules import Rule
+    from ..training.cluster import Cluster
     from ..training.runs import RandomSearch
 
 _OPTIONS = (
@@ -36,6 +37,8 @@ examples:
       every hyperparameter, schedule, clipping and batch size, 32 configurations each
   thalweg race digits-mlp wine-mlp spiral-mlp --schedule cosine --warmup 0.05 --clip 1
       three tasks, and what they say together; all train with this schedule and clipping
+  thalweg race my_task.py --ray auto --out /shared/races/mine
+      on the Ray cluster that this machine belongs to
   thalweg race --list
       the tasks
 
@@ -110,10 +113,50 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out", type=Path, metavar="DIR",
         help="folder for the records and report.html (default: races/TASK)",
     )  # fmt: skip
+    _add_cluster(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of the table"
     )
     parser.set_defaults(run=run)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the runs train."""
+    group = parser.add_argument_group("on a Ray cluster (pip install 'thalweg[ray]')")
+    group.add_argument(
+        "--ray", metavar="ADDRESS",
+        help="train there: local for a cluster on this machine, auto for the one it belongs to, "
+        "HOST:PORT, or ray://HOST:PORT",
+    )  # fmt: skip
+    group.add_argument(
+        "--ray-cpus", type=float, metavar="N",
+        help="processor cores that a group of runs asks for (default: one per thread)",
+    )  # fmt: skip
+    group.add_argument(
+        "--ray-gpus", type=float, metavar="N",
+        help="GPUs that a group of runs asks for, as 0.25 (default: 0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--ray-retries", type=int, metavar="N",
+        help="how often a group begins again whose node was lost (default: 3)",
+    )  # fmt: skip
+    group.add_argument(
+        "--ray-shared", action="store_true", default=None,
+        help="the nodes write the records, into --out on storage that all of them see",
+    )  # fmt: skip
+
+
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    """The cluster that the options mean, if any."""
+    asked = {name: getattr(args, f"ray_{name}") for name in ("cpus", "gpus", "retries", "shared")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if args.ray is None:
+        if given:
+            raise UsageError(f"--ray-{next(iter(given))} needs --ray ADDRESS")
+        return None
+    from ..training.cluster import Cluster
+
+    return Cluster(args.ray, **given)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.task:
         raise UsageError("name a task; --list shows them")
     given = [load_task(name) for name in args.task]
+    cluster = _cluster(args)
     optimizers = None if args.optimizers is None else [_entrant(n) for n in args.optimizers]
 
     from ..racing import race, races
@@ -140,7 +184,9 @@ def run(args: argparse.Namespace) -> int:
     chosen = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     try:
         with Progress(sys.stderr) as progress:
-            common = {"optimizers": optimizers, "out": out, "watcher": progress, **chosen}
+            common = {
+                "optimizers": optimizers, "out": out, "watcher": progress, "ray": cluster, **chosen
+            }  # fmt: skip
             found = races(given, **common) if several else race(given[0], **common)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

@@ -1,7 +1,8 @@
 """The fair race: the same budget for every optimizer, chosen on validation, judged on test."""
 
+from ..training.cluster import Cluster
 from .run import Race, Silence, Watcher, race
 from .several import Races, races
 from .spec import Spec
 
-__all__ = ["Race", "Races", "Silence", "Spec", "Watcher", "race", "races"]
+__all__ = ["Cluster", "Race", "Races", "Silence", "Spec", "Watcher", "race", "races"]

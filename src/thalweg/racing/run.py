@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +18,8 @@ from .. import frames
 from ..errors import UsageError
 from ..records import Store, write_json
 from ..tasks import Task, examine
-from ..training.execute import Execution, choose, execute, fitting, grouped
+from ..training.cluster import Cluster, Folder, connected, described
+from ..training.execute import choose, execute, grouped
 from ..training.runs import Method, Regime, Run
 from . import notebook, timing
 from .given import task_of
@@ -30,6 +30,7 @@ from .search import Score
 from .space import Configuration, Fixed
 from .spec import Spec, entrants
 from .summary import Findings, document
+from .way import decide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +121,7 @@ def race(
     clip: float | None = None,
     prune: bool = Spec.prune,
     out: str | Path | None = None,
+    ray: str | Cluster | None = None,
     progress: bool | None = None,
     watcher: Watcher | None = None,
 ) -> Race:
@@ -151,6 +153,8 @@ def race(
         clip: norm that the gradients of a step together may have; any by default.
         prune: stop configurations early that fall behind the others of their optimizer.
         out: folder for the records; the same call continues what it finds there.
+        ray: train on a Ray cluster: its address, "local" for one on this machine, or a
+            `Cluster`, which also says what every group asks for; needs the extra of that name.
         progress: show how the race goes on stderr; where a terminal or a notebook is, by default.
         watcher: is told how the race goes, instead.
 
@@ -176,10 +180,14 @@ def race(
     folder = None if out is None else Path(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"out={folder} is a file; name a folder for the records")
-    if watcher is None and (wanted() if progress is None else progress):
-        with Progress(sys.stderr) as bars:
-            return _Racing(spec, folder, bars).run()
-    return _Racing(spec, folder, watcher or Silence()).run()
+    cluster = Cluster(ray) if isinstance(ray, str) else ray
+    if cluster is not None and cluster.shared and folder is None:
+        raise UsageError("nodes that write the records themselves need out, a folder they all see")
+    with connected(cluster):
+        if watcher is None and (wanted() if progress is None else progress):
+            with Progress(sys.stderr) as bars:
+                return _Racing(spec, folder, bars, cluster).run()
+        return _Racing(spec, folder, watcher or Silence(), cluster).run()
 
 
 @dataclass
@@ -189,6 +197,7 @@ class _Racing:
     spec: Spec
     out: Path | None
     watcher: Watcher
+    cluster: Cluster | None = None
     tried: dict[Method, list[Run]] = field(default_factory=dict)
 
     def run(self) -> Race:
@@ -215,7 +224,7 @@ class _Racing:
             tried=tried, chosen={m.name: c for m, c in chosen.items()},
             edges={m.name: e for m, e in edges.items()}, final=final,
             speeds=timing.milliseconds_per_step(spec, chosen, self.way.threads),
-            executor=str(self.way), pruned=self.halved, seconds=time.perf_counter() - started,
+            executor=self.said, pruned=self.halved, seconds=time.perf_counter() - started,
         )  # fmt: skip
         tuned = [run for own in self.tried.values() for run in own]
         ids = [spec.identity(run, False) for run in tuned]
@@ -230,12 +239,14 @@ class _Racing:
         spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
         first = {m: own.first({}) for m, own in self.samplers.items()}
         together = max(map(len, first.values())) * spec.tuning_seeds
-        self.halved = spec.prune and together <= fitting(spec.task)
-        self.way = self._way(
-            [r for m, own in first.items() for r in spec.tuning(m, own)]
-            + [r for m, own in first.items() for r in spec.final(m, own[0])]
-        )
-        self.watcher.say(str(self.way))
+        sample = [r for m, own in first.items() for r in spec.tuning(m, own)]
+        sample += [r for m, own in first.items() for r in spec.final(m, own[0])]
+        way = decide(spec, sample, self.out, self.watcher, choose)
+        self.way, self.halved = way.execution, spec.prune and together <= way.fits
+        self.said = str(self.way)
+        if self.cluster is not None:
+            self.said += f"; {described(self.cluster, self.way.threads)}"
+        self.watcher.say(self.said)
         if spec.prune and not self.halved:
             self.watcher.say(f"nothing is stopped early: {together} models would fill the memory")
         while any(first.values()):
@@ -252,29 +263,6 @@ class _Racing:
         scores = {m: self._scores(m) for m in spec.entrants}
         edges = {m: own.edges(scores[m]) for m, own in self.samplers.items()}
         return {m: best(own) for m, own in scores.items()}, edges
-
-    def _way(self, runs: Sequence[Run]) -> Execution:
-        """How to execute; a race that is continued goes on the way it began.
-
-        The last digits of a result depend on how many runs share a matrix product, so records of
-        one race should not mix.
-        """
-        path = None if self.out is None else self.out / "execution.json"
-        known: dict[str, Any] = {}
-        if path is not None and path.exists():
-            try:
-                known = dict(json.loads(path.read_text(encoding="utf-8")))
-                if self.spec.setting in known:
-                    return Execution(**known[self.spec.setting])
-            except (ValueError, TypeError):
-                self.watcher.say(f"{path} is damaged; the fastest way to run is measured again")
-        self.watcher.stage("measuring the fastest way to run")
-        # Only runs of one batch size train together.
-        usual = [replace(run, recipe=replace(run.recipe, batch_size=None)) for run in runs]
-        way = choose(self.spec.task, usual, self.spec.regime)
-        if path is not None:
-            write_json(path, {**known, self.spec.setting: vars(way)})
-        return way
 
     def _try(
         self, stage: str, tried: Mapping[Method, Sequence[Configuration]], left: int, halved: bool
@@ -295,24 +283,38 @@ class _Racing:
         absent = set(store.missing([spec.identity(run, test) for run in runs]))
         # And what a bracket lacks, the whole of it decides.
         lacking = {run.bracket for run in runs if spec.identity(run, test) in absent} - {None}
-        left = [r for r in runs if r.bracket in lacking or spec.identity(r, test) in absent]
-        groups = grouped(left, self.way)
+        # Whatever finished first before a race was broken off, the same runs train together.
+        whole = [
+            [r for r in group if r.bracket in lacking or spec.identity(r, test) in absent]
+            for group in grouped(runs, self.way)
+        ]
+        groups = [group for group in whole if group]
         if not groups:
             return
+        left = [run for group in groups for run in group]
         count, steps = len(left), sum(spec.steps_of(run.recipe) for run in left)
         each = f"{spec.steps:,} steps" if steps == count * spec.steps else f"{steps:,} steps in all"
         self.watcher.stage(f"{stage}: {count:,} run{'s' * (count > 1)} of {each}", steps, later)
+
+        def entry(run: Run) -> tuple[str, dict[str, Any]]:
+            """The name of a run, and what its record holds beside its result."""
+            return spec.identity(run, test), {"run": spec.about(run, test)}
+
+        folder = None
+        if self.cluster is not None and self.cluster.shared and store.folder is not None:
+            folder = Folder(store.folder, entry)
         with closing(
             execute(
-                spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance
+                spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance,
+                cluster=self.cluster, folder=folder,
             )
-        ) as finished:
+        ) as finished:  # fmt: skip
             for done, results in finished:
-                pairs = zip(done, results, strict=True)
-                store.add({
-                    spec.identity(run, test): {**r.to_dict(), "run": spec.about(run, test)}
-                    for run, r in pairs
-                })  # fmt: skip
+                if isinstance(results, Path):
+                    store.take(results)
+                    continue
+                entries = zip(map(entry, done), results, strict=True)
+                store.add({name: {**r.to_dict(), **about} for (name, about), r in entries})
 
     def _judge(self, runs: Sequence[Run], test: bool) -> list[Outcome]:
         records = [self.store.found[self.spec.identity(run, test)] for run in runs]

@@ -16,6 +16,7 @@ from scipy import stats
 from ..errors import UsageError
 from ..records import plain, write_json
 from ..tasks import Task, find
+from ..training.cluster import Cluster, connected
 from .run import Race, Watcher, race
 from .summary import environment
 
@@ -65,11 +66,13 @@ def races(
     if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
         raise UsageError(f"task {twice[0]!r} is named twice")
     done = []
-    for task in found:
-        if watcher is not None:
-            watcher.say(f"{task.name}:")
-        place = None if out is None else Path(out, folder(task.name))
-        done.append(race(task, out=place, watcher=watcher, **options))
+    ray = options.get("ray")
+    with connected(Cluster(ray) if isinstance(ray, str) else ray):
+        for task in found:
+            if watcher is not None:
+                watcher.say(f"{task.name}:")
+            place = None if out is None else Path(out, folder(task.name))
+            done.append(race(task, out=place, watcher=watcher, **options))
     document = across([own.document for own in done])
     if out is not None:
         write_json(Path(out, "race.json"), document)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
+from .._version import __version__
 from ..errors import UsageError, unknown
 from ..records import SCHEMA, identity
 from ..rules.core import Rule
@@ -151,6 +154,7 @@ class Spec:
         rule, schedule = run.method, run.recipe.schedule
         parts = {
             "schema": SCHEMA,
+            "versions": [__version__, torch.__version__],
             "task": self.task.fingerprint,
             "regime": vars(self.regime.under(run.recipe)),
             "method": rule.name,

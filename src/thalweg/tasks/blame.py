@@ -24,12 +24,12 @@ def told(error: BaseException, maker: object = None) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _own(frame.filename)]
-    if not own:
+    theirs = [frame for frame in frames if own(frame.filename)]
+    if not theirs:
         home = _home(maker)
         return f"{home}: {said}" if home else said
-    code = f" (`{own[-1].line}`)" if own[-1].line else ""
-    return f"{own[-1].filename}:{own[-1].lineno}: {said}{code}"
+    code = f" (`{theirs[-1].line}`)" if theirs[-1].line else ""
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}: {said}{code}"
 
 
 def _home(maker: object) -> str:
@@ -39,10 +39,11 @@ def _home(maker: object) -> str:
         line = inspect.getsourcelines(maker)[1]  # type: ignore[arg-type]
     except (OSError, TypeError):
         return ""
-    return f"{file}:{line}" if file and _own(file) else ""
+    return f"{file}:{line}" if file and own(file) else ""
 
 
-def _own(file: str) -> bool:
+def own(file: str) -> bool:
+    """Whether a file is of the person's own: neither ours, nor Python's, nor installed."""
     if file.startswith("<frozen"):
         return False
     path = Path(file)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
 
@@ -16,7 +17,9 @@ import torch
 
 from ..tasks import Task
 from ..tasks.blame import told
+from . import cluster as clusters
 from . import workers
+from .cluster import Cluster, Folder
 from .groups import complete, out_of_memory
 from .memory import fitting
 from .runs import RandomSearch, Regime, Result, Run, count
@@ -190,7 +193,9 @@ def execute(
     *,
     test: bool = False,
     progress: Progress | None = None,
-) -> Generator[tuple[Sequence[Run], list[Result]], None, None]:
+    cluster: Cluster | None = None,
+    folder: Folder | None = None,
+) -> Generator[tuple[Sequence[Run], list[Result] | Path], None, None]:
     """Train groups of runs and yield each when it is finished.
 
     Close the generator where it may be left early: it ends the processes it started.
@@ -202,17 +207,25 @@ def execute(
         way: from `choose`.
         test: measure the test set too.
         progress: called with the number of run-steps just done.
+        cluster: of Ray, where they train, if they do; be connected to it.
+        folder: where the nodes of that write the records; then files are yielded, not results.
     """
-
-    left = list(groups)
-    if way.mode == "processes" and len(groups) > 1:
+    elsewhere: Iterator[tuple[Sequence[Run], list[Result] | Path]] = iter(())
+    left = {id(group): group for group in groups}
+    if cluster is not None:
+        elsewhere = clusters.spread(
+            task, groups, regime, cluster, together=way.lanes, threads=way.threads, test=test,
+            folder=folder,
+        )  # fmt: skip
+    elif way.mode == "processes" and len(groups) > 1:
         processes = min(way.processes, cores(), len(groups))
-        for group, results in workers.spread(task, groups, regime, processes, test=test):
-            if progress is not None:
-                progress(len(group) * regime.steps(len(task.train[0])))
-            left.remove(group)
-            yield group, results
-    for group in left:
+        elsewhere = workers.spread(task, groups, regime, processes, test=test)
+    for group, finished in elsewhere:
+        if progress is not None:
+            progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
+        del left[id(group)]
+        yield group, finished
+    for group in left.values():
         with thread_count(way.threads):
             results = complete(task, group, regime, way.lanes, test=test, progress=progress)
         yield group, results
