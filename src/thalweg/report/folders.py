@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,4 +118,5 @@ def _found(place: Path | None, document: Mapping[str, Any] | None, folder: Path)
         absent = sum(i not in store.found for i in known)
         if absent:
             notes.append(f"{absent} of {len(known)} records are missing from {folder}")
-    return Found(place or folder, document, store.found, notes)
+    own = folder / re.sub(r"[^\w.=-]+", "-", str(document.get("task"))) if place is None else place
+    return Found(own, document, store.found, notes)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -43,14 +43,12 @@ def write(summary: Mapping[str, Any], path: Path, records: Records | None = None
 def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
     """The page as a string; see `write`."""
     _check(summary)
-    script = f"{_asset('charts.js')}\n{_asset('runs.js')}\n{_asset('report.js')}"
     verdict = summary["verdict"]
-    return Template(_asset("template.html")).substitute(
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=_asset("report.css"),
-        script=script,
-        data=_embedded(summary),
-        runs=_embedded(runs.embedded(summary, records or {})),
+    return page(
+        "template.html",
+        ("charts.js", "runs.js", "report.js"),
+        data=embedded(summary),
+        runs=embedded(runs.embedded(summary, records or {})),
         unknown=notes.unknown(summary),
         cost=notes.cost(summary),
         paper=notes.method(summary),
@@ -65,6 +63,23 @@ def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
         setting=parts.setting(summary),
         machine=parts.machine(summary),
         version=text.words((summary.get("environment") or {}).get("thalweg")),
+    )
+
+
+def page(template: str, scripts: Sequence[str], **parts: str) -> str:
+    """A page that holds its style and its scripts, and allows no other script.
+
+    Args:
+        template: the name of its file among the assets.
+        scripts: the names of theirs, in order.
+        **parts: what stands in the template's places, as safe HTML.
+    """
+    script = "\n".join(map(_asset, scripts))
+    return Template(_asset(template)).substitute(
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=_asset("report.css"),
+        script=script,
+        **parts,
     )
 
 
@@ -84,7 +99,7 @@ def _check(summary: Mapping[str, Any]) -> None:
             raise ThalwegError(f"the race's summary is damaged: it has no {key!r}")
 
 
-def _embedded(summary: Mapping[str, Any]) -> str:
+def embedded(summary: Mapping[str, Any]) -> str:
     """The document as JSON that cannot end the script element it stands in."""
     document = json.dumps(_plain(summary), allow_nan=False, separators=(",", ":"))
     return document.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -82,8 +82,8 @@ def paragraph(summary: Mapping[str, Any]) -> str:
         f"Every optimizer was given {_each(entries)}; {_listed(tuned)} "
         f"{'was' if len(tuned) == 1 and 'all' not in tuned[0] else 'were'} searched {where}, "
         f"each configuration trained with {_size(setting.get('tuning_seeds') or 1)} seeds for "
-        f"{_size(setting.get('steps'))} steps in batches of {_size(setting.get('batch_size'))} "
-        f"({text.number(setting.get('epochs'))} epochs){_fixed(search)}.",
+        f"{text.number(setting.get('epochs'))} epochs{_batches(setting, search)}"
+        f"{_fixed(search)}.",
     ]
     if search.get("stopped"):
         sentences.append(
@@ -144,6 +144,14 @@ def _each(entries: Sequence[Mapping[str, Any]]) -> str:
     counts = {e.get("configurations") for e in entries}
     number = text.count(max((c for c in counts if c), default=None))
     return f"{'' if len(counts) == 1 else 'up to '}{number} configurations"
+
+
+def _batches(setting: Mapping[str, Any], search: Mapping[str, Any]) -> str:
+    """How many steps that is, where the batch size was not searched."""
+    if {"all", "batch_size"} & set(search.get("tune") or ()):
+        return ""
+    steps, size = _size(setting.get("steps")), _size(setting.get("batch_size"))
+    return f" ({steps} steps in batches of {size})"
 
 
 def _fixed(search: Mapping[str, Any]) -> str:

@@ -1,0 +1,105 @@
+"""The page of races on several tasks: ranks, performance profile, time to target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ThalwegError
+from ..records import write as put
+from . import html, text
+
+SCHEMA = "thalweg.races/1"
+_PARTS = ("tasks", "optimizers", "profile", "ranks", "verdict")
+
+
+def write(document: Mapping[str, Any], path: Path, pages: Mapping[str, str]) -> None:
+    """Draw what several races say together as one HTML file.
+
+    Args:
+        document: of the schema `thalweg.races/1`.
+        path: the file to make or replace.
+        pages: for each task the address of its own page, seen from this one.
+
+    Raises:
+        ThalwegError: the document is of a newer version or lacks a part, or cannot be written.
+    """
+    put(path, render(document, pages))
+
+
+def render(document: Mapping[str, Any], pages: Mapping[str, str]) -> str:
+    """The page as a string; see `write`."""
+    if document.get("schema") != SCHEMA:
+        raise ThalwegError(
+            f"these races have the schema {document.get('schema')!r}, this thalweg reads {SCHEMA!r}"
+        )
+    if absent := [key for key in _PARTS if not document.get(key)]:
+        raise ThalwegError(f"the document of the races is damaged: it has no {absent[0]!r}")
+    tasks, profile = document["tasks"], document["profile"]
+    facts = (f"{text.count(document.get('runs'))} runs", text.duration(document.get("seconds")))
+    return html.page(
+        "across.html",
+        ("charts.js", "across.js"),
+        title=", ".join(text.words(task) for task in tasks),
+        sentence=text.words(document["verdict"].get("sentence")),
+        headline="".join(f"<span>{fact}</span>" for fact in facts),
+        ranks=_ranks(document),
+        test=_test(document["ranks"]),
+        problems=text.count(profile.get("problems")),
+        unsolved=text.count(profile.get("unsolved")),
+        times=_times(document),
+        links="".join(
+            f'<li><a href="{text.words(pages[task])}">{text.words(task)}</a></li>'
+            for task in tasks
+            if task in pages
+        ),
+        version=text.words((document.get("environment") or {}).get("thalweg")),
+        data=html.embedded({k: v for k, v in document.items() if k != "races"}),
+    )
+
+
+def _ranks(document: Mapping[str, Any]) -> str:
+    head = ("optimizer", "mean rank", "first or tied", "target met", *document["tasks"])
+    rows = [
+        (e["name"], text.fixed(e["mean_rank"], 2), text.count(e["first"]), text.share(e["solved"]),
+         *(text.number(rank) for rank in e["ranks"]))
+        for e in document["optimizers"]
+    ]  # fmt: skip
+    return _table("Ranks", head, rows)
+
+
+def _times(document: Mapping[str, Any]) -> str:
+    rows = [
+        (e["name"], *(text.number(share) for share in e["time_to_target"]))
+        for e in document["optimizers"]
+    ]
+    return _table("Time to the target", ("optimizer", *document["tasks"]), rows)
+
+
+def _test(ranks: Mapping[str, Any]) -> str:
+    """Friedman's test in a sentence; what it takes where there is none."""
+    if text.finite(ranks.get("critical_difference")) is None:
+        return "It takes three tasks and three optimizers or more to test mean ranks."
+    return (
+        f"That all rank alike has p = {text.number(ranks.get('p'), 2)} by Friedman's test; mean "
+        f"ranks must differ by {text.number(ranks['critical_difference'], 2)} to be told apart "
+        "(Demšar 2006)."
+    )
+
+
+def _table(label: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table of an optimizer's name and numbers; the numbers are safe text already."""
+    cells = "".join(
+        f'<th scope="col" class="{"num" if k else "name"}">{text.words(title)}</th>'
+        for k, title in enumerate(head)
+    )
+    body = "".join(
+        f'<tr><th scope="row" class="name"><i class="swatch c{i % 6}" aria-hidden="true"></i>'
+        f"{text.words(name)}</th>" + "".join(f'<td class="num">{v}</td>' for v in rest) + "</tr>"
+        for i, (name, *rest) in enumerate(rows)
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}, scrollable">'
+        f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
