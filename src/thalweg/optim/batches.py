@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,7 @@ class Compiled(Launched):
 
         super().__init__(rule, items)
         self.steps = [_share(items, "step")] if items[0].counts else []
+        self.one = np.ones(1, self.steps[0].dtype if self.steps else None)
         self.slots = [_share(items, items[0].keys[slot]) for slot in self.updated]
         self.seen = [numbers.tobytes() for numbers in (*self.steps, *self.slots)]
         rows = self.divide(items, self.slots)
@@ -78,7 +80,7 @@ class Compiled(Launched):
         launch = self.launch
         launch(torch.get_num_threads())
         for numbers in self.steps:
-            numbers += 1
+            np.add(numbers, self.one, numbers)  # in half the time of += 1
         for column, numbers in enumerate(self.slots, start=self.width):
             numbers[:] = launch.scalars[self.row_of_item, column]
             # What a checkpoint would hold is what the next step starts from.

@@ -91,7 +91,6 @@ class Launched:
 
     def watch(self, items: Sequence[Item], pointers: Ints) -> None:
         """Fill the table of pointers, and note what must hold for it to be true."""
-        self.addresses = list(map(pointer_of, self.parameters))
         self.sizes = [p.nbytes for p in self.parameters]
         self.orders = [None if p.is_contiguous() else order(p) for p in self.parameters]
         self.strides = list(map(_strides, self.parameters)) if any(self.orders) else None
@@ -104,8 +103,10 @@ class Launched:
             for k, tensors in enumerate(zip(*own, strict=True), start=column[array]):
                 pointers[:, k] = list(map(pointer_of, tensors))
         self.kept = [t.detach() for own in parts.values() for t in chain.from_iterable(own)]
-        self.first = [x for x in items[0].state.values() if isinstance(x, Tensor)]
-        self.first_at = list(map(pointer_of, self.first))
+        # Sharing memory with other processes moves a state in place, and then all of it.
+        first = [x for x in items[0].state.values() if isinstance(x, Tensor)]
+        self.fixed = [*self.parameters, *first]
+        self.fixed_at = list(map(pointer_of, self.fixed))
         self.entries = [item.state.values() for item in items]
         self.held = [*chain.from_iterable(self.entries), _END]
 
@@ -115,17 +116,19 @@ class Launched:
 
     def gather(self) -> list[Tensor] | None:
         gradients: list[Tensor] = list(map(gradient_of, self.parameters))
+        tensors = [*gradients, *self.fixed]
         try:
-            pointers = list(map(pointer_of, gradients))
+            pointers = list(map(pointer_of, tensors))
         except TypeError:
             return None  # a gradient is None
         except RuntimeError:
             if any(g.layout != torch.strided for g in gradients):
                 return None
             raise
-        if list(map(pointer_of, self.parameters)) != self.addresses or not self.state_holds():
+        count = len(gradients)
+        if pointers[count:] != self.fixed_at or not self.state_holds():
             return None
-        if not self._lie_alike(gradients):
+        if not self._lie_alike(tensors):
             known = zip(self.parameters, self.orders, strict=True)
             if not all(map(_contiguous, (_turned(p, indices) for p, indices in known))):
                 return None
@@ -134,30 +137,33 @@ class Launched:
             pointers = list(map(pointer_of, gradients))
         if list(map(_nbytes, gradients)) != self.sizes:
             return None
-        self.given[:] = pointers
+        self.given[:] = pointers[:count]
         return gradients
 
-    def _lie_alike(self, gradients: list[Tensor]) -> bool:
-        """Whether gradients lie in memory as their parameters do, and these as they did."""
+    def _lie_alike(self, tensors: list[Tensor]) -> bool:
+        """Whether gradients lie in memory as their parameters do, and these as they did.
+
+        Args:
+            tensors: the gradients, then those that are fixed, the parameters first.
+        """
         if self.strides is None:
-            alike = all(map(_contiguous, gradients)) and all(map(_contiguous, self.parameters))
+            alike = all(map(_contiguous, tensors))
         else:
-            alike = list(map(_strides, gradients)) == self.strides
-            alike = alike and list(map(_strides, self.parameters)) == self.strides
+            count = len(self.strides)
+            strides = list(map(_strides, tensors[: 2 * count]))
+            alike = strides[:count] == self.strides and strides[count:] == self.strides
         if not alike or not self.lazy:
             return alike
         # What is marked as to be negated or conjugated may lie like any other, if it is of one
         # element or complex.
-        lazy = [gradients[k] for k in self.lazy]
+        lazy = [tensors[k] for k in self.lazy]
         return not any(map(_negated, lazy)) and not any(map(_conjugated, lazy))
 
     def same_entries(self) -> bool:
         """Whether every state holds the very tensors that it held."""
-        entries = chain(chain.from_iterable(self.entries), (_END,))
-        # Sharing memory with other processes moves a state in place, and then all of it.
-        return all(map(is_, entries, self.held)) and (
-            list(map(pointer_of, self.first)) == self.first_at
-        )
+        if len(self.held) == 1:
+            return not any(self.entries)
+        return all(map(is_, chain(chain.from_iterable(self.entries), (_END,)), self.held))
 
 
 _END = object()  # so that a list that became shorter differs too

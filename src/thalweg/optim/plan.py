@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
-from operator import is_
+from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,15 +44,16 @@ class Group:
 
     def see(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> None:
         """Take over the options."""
-        self.options = [group[key] for key in optimizer.defaults]
+        self.pick = itemgetter("params", *optimizer.defaults)
+        self.options = self.pick(group)[1:]
         parts = chain.from_iterable(x if type(x) is tuple else (x,) for x in self.options)
         self.settled = all(isinstance(x, _SETTLED) for x in parts)
         self.hyper = optimizer.hyper(group)
         self.differentiable = bool(group.get("differentiable"))
 
-    def same(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> bool:
+    def same(self, group: Mapping[str, Any]) -> bool:
         """Whether the options are what they were, for sure."""
-        return self.settled and self.options == [group[key] for key in optimizer.defaults]
+        return self.settled and self.options == self.pick(group)[1:]
 
 
 class Plan:
@@ -95,7 +96,8 @@ class Plan:
 
     def run(self, optimizer: RuleOptimizer) -> bool:
         """Step everything once; False, with nothing done, where the plan no longer holds."""
-        if not (self._holds(optimizer) and self.shards.follow()):
+        shards = self.shards if self.shards.items else None
+        if not self._holds(optimizer) or (shards and not shards.follow()):
             return False
         gathered = []
         for batch in self.batches:
@@ -105,7 +107,8 @@ class Plan:
             gathered.append(gradients)
         for batch, gradients in zip(self.batches, gathered, strict=True):
             batch.run(gradients)
-        self.shards.release()
+        if shards:
+            shards.release()
         return True
 
     def _holds(self, optimizer: RuleOptimizer) -> bool:
@@ -115,7 +118,7 @@ class Plan:
             return False
         if len(state) != len(self.states) or not all(map(is_, state.values(), self.states)):
             return False
-        if not all(map(is_, map(gradient_of, self.idle), repeat(None))):
+        if self.idle and not all(map(is_, map(gradient_of, self.idle), repeat(None))):
             return False
         for index, (known, group) in enumerate(zip(self.groups, groups, strict=True)):
             parameters = group["params"]
@@ -123,7 +126,7 @@ class Plan:
                 return False
             if not all(map(is_, parameters, known.parameters)):
                 return False
-            if not known.same(optimizer, group):
+            if not known.same(group):
                 if optimizer.rule(group) is not known.rule:
                     return False
                 if bool(group.get("differentiable")) is not known.differentiable:

@@ -21,6 +21,7 @@ from .passes import PHASES
 
 __all__ = ["Launch", "kernel", "source"]
 
+_ONE = np.ones(1)
 _GRAIN = 8192  # elements that one more thread must find to be worth waking
 
 
@@ -106,24 +107,37 @@ class Launch:
         elements = int((whole[:, 2] - whole[:, 1]).sum())
         self._useful = min(len(whole), 1 + elements // _GRAIN)
         moving = np.unique(self._rows[tensors])
-        self._moving: slice | Ints = slice(None) if len(moving) == len(self.scalars) else moving
+        self._moving = None if len(moving) == len(self.scalars) else moving
         tables = (self._last, self.pointers, self.scalars, self._updates)
         addresses = [table.ctypes.data for table in tables]
         self._header[:6] = [self._tickets.ctypes.data, len(self._last), *addresses]
 
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
-        self._steps[self._moving] += 1
-        for phase, items in self._phases:
+        steps, moving = self._steps, self._moving
+        if moving is None:
+            np.add(steps, _ONE, steps)  # in half the time of += 1
+        else:
+            steps[moving] += 1
+        threads = min(threads, self._useful)
+        if len(self._phases) == 1:
             self._tickets[0] = 0
-            if len(self._phases) > 1:
-                chunks = self._last if phase == self._phases[-1][0] else self._chunks
-                self._header[1] = len(chunks) if items is None else items
-                self._header[2] = chunks.ctypes.data
-                self._header[6] = phase
-            team.run(self._kernel, self._launch, min(threads, self._useful))
+            team.run(self._kernel, self._launch, threads)
+        else:
+            self._run_phases(threads)
         if self._updates.size:
-            self._slots[self._moving] = self._updates[self._moving]
+            rows = slice(None) if moving is None else moving
+            self._slots[rows] = self._updates[rows]
+
+    def _run_phases(self, threads: int) -> None:
+        """The passes and what is between them, one after the other."""
+        for phase, items in self._phases:
+            chunks = self._last if phase == self._phases[-1][0] else self._chunks
+            self._tickets[0] = 0
+            self._header[1] = len(chunks) if items is None else items
+            self._header[2] = chunks.ctypes.data
+            self._header[6] = phase
+            team.run(self._kernel, self._launch, threads)
 
 
 _lock = threading.RLock()
