@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -704,3 +707,33 @@ def test_shards_take_bfloat16_and_no_codes(mesh: Any) -> None:
     assert type(optimizer.state[p]["exp_avg"]) is type(p.data)
     assert optimizer.state[p]["exp_avg"].dtype == torch.bfloat16
     assert torch.allclose(p.detach().to_local(), torch.full((6, 4), 0.99))  # type: ignore[attr-defined]
+
+
+# The page ------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "memory.md"
+
+
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The code of docs/memory.md, from top to bottom, ends with the bytes that it says."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    exec(compile("\n".join(blocks), str(PAGE), "exec"), {"__name__": "page"})
+    assert float(capsys.readouterr().out) == pytest.approx(2 * BYTES["int8"], abs=1e-3)
+
+
+def test_the_page_has_the_recorded_differences() -> None:
+    """Every row of its table, in percent of the loss in float32."""
+    path = ROOT / "benchmarks" / "results" / "fewer_bytes.json"
+    ((_, rows),) = json.loads(path.read_text(encoding="utf-8"))["tables"].items()
+    page = PAGE.read_text(encoding="utf-8")
+    kinds = list(dict.fromkeys((row["parameters"], row["state"]) for row in rows))[1:]
+    assert f"| | {' | '.join(' / '.join(kind) for kind in kinds)} |" in page
+    for first in range(0, len(rows), 1 + len(kinds)):
+        full, *others = rows[first : first + 1 + len(kinds)]
+        shares = [[100 * row[k] / full["loss"] for k in ("difference", "low", "high")]
+                  for row in others]  # fmt: skip
+        cells = [f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" for mean, low, high in shares]
+        line = f"| {full['task']}, {full['optimizer']} | {' | '.join(cells)} |"
+        assert line in page, line
