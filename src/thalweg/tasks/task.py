@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import html
-import inspect
 import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from . import losses
 from .blame import told
+from .code import code
 from .losses import own_loss
 from .prepare import Pair, is_classes, parts
 from .sources import read
@@ -192,15 +192,16 @@ class Task:
     def fingerprint(self) -> str:
         """The sha256 of what is trained: name, data, architecture, loss and metric.
 
-        The same on every run of the program; different as soon as a value of the data, a layer,
-        or the source of the loss, the metric or the model's own `forward` is.
+        The same on every run of the program; different as soon as a value of the data is, or a
+        layer, or the code of model, loss, metric or step, or anything of the person's own that
+        this code uses.
         """
         model = self._build()
         state = [[k, [*v.shape], str(v.dtype)] for k, v in model.state_dict().items()]
-        forwards = [_source(f) for f in dict.fromkeys(type(m).forward for m in model.modules())]
-        judged = [self.metric.name, self.metric.higher_is_better, _source(self.metric.function)]
-        own = [] if self.step is None else [_source(self.step)]
-        known = [self.name, repr(model), state, forwards, _source(self.loss), judged, *own]
+        kinds = list(dict.fromkeys(type(m) for m in model.modules()))
+        written = code(self.model, *kinds, self.loss, self.step, self.metric.function)
+        judged = [self.metric.name, self.metric.higher_is_better]
+        known = [self.name, repr(model), state, judged, written]
         digest = hashlib.sha256(json.dumps(known).encode())
         for tensor in (*self.train, *self.validation, *self.test):
             data = tensor.detach().cpu().contiguous()
@@ -320,16 +321,3 @@ def _sizes(pair: Pair) -> str:
 
 def _name(function: Any) -> str:
     return getattr(function, "__qualname__", type(function).__qualname__)
-
-
-def _source(function: Any) -> str:
-    """A function's name and, where it is not torch's own and can be read, its source."""
-    if isinstance(function, partial):
-        return f"{_source(function.func)} {function.args} {sorted(function.keywords.items())}"
-    name = _name(function)
-    if (getattr(function, "__module__", None) or "").startswith("torch."):
-        return name
-    try:
-        return f"{name}\n{inspect.getsource(function)}"
-    except (OSError, TypeError):  # typed at a prompt, or a callable object
-        return name
