@@ -167,3 +167,71 @@ def summary(optimizers: int = len(_METHODS), seed: int = 0) -> dict[str, Any]:
             "date": "2025-01-15T10:20:30+00:00",
         },
     }  # fmt: skip
+
+
+def race(configurations: int = 22, tuning_seeds: int = 2, seeds: int = 12) -> tuple[Any, Any]:
+    """The summary and the records of a race that never was, with curves of every run.
+
+    Args:
+        configurations: tried per optimizer.
+        tuning_seeds: runs of each of those.
+        seeds: runs of the chosen one.
+
+    Returns:
+        A document of the schema "thalweg.race/1" and its records: 1,008 of them by default.
+    """
+    document, draw, records = summary(), random.Random(1), {}
+    for entry in document["optimizers"]:
+        points = []
+        for j in range(configurations):
+            rate = 10 ** draw.uniform(-5, 0)
+            beta = 1 - 10 ** draw.uniform(-3, -0.3)
+            decay = ("constant", "cosine", "linear")[j % 3]
+            chosen = {"lr": rate, "beta1": beta, "schedule": decay, "warmup": 0.05}
+            score = draw.uniform(0.5, 0.98)
+            points.append({
+                "learning_rate": rate, "configuration": chosen, "diverged": 0.0,
+                "validation": _interval(score, 0.01), "stopped_at": None,
+            })  # fmt: skip
+            for seed in range(tuning_seeds):
+                records[f"{len(records):024x}"] = _record(draw, entry["name"], chosen, seed, False)
+        entry["sensitivity"], entry["configuration"] = points, points[0]["configuration"]
+        for seed in range(seeds):
+            chosen = entry["configuration"]
+            records[f"{len(records):024x}"] = _record(draw, entry["name"], chosen, seed, True)
+    names = [entry["name"] for entry in document["optimizers"]]
+    document["pairs"] = [
+        {"a": a, "b": b, "difference": 0.01, "low": -0.01, "high": 0.03, "p": 0.2,
+         "probability_better": 0.6}
+        for k, a in enumerate(names) for b in names[k + 1 :]
+    ]  # fmt: skip
+    document["record_ids"], document["runs"] = list(records), len(records)
+    return document, records
+
+
+def _record(
+    draw: random.Random, name: str, chosen: dict[str, Any], seed: int, final: bool
+) -> dict[str, Any]:
+    steps = [round(STEPS * k / 40) for k in range(41)]
+
+    def course(scale: float) -> list[float]:
+        return [scale * math.exp(-s / 200) * (1 + 0.1 * draw.random()) for s in steps]
+
+    return {
+        "steps": steps,
+        "train_loss": [None, *course(2.3)[1:]],
+        "validation_loss": course(2.2),
+        "validation_metric": [1 - v for v in course(0.9)],
+        "test_loss": [2.3, 0.2] if final else [],
+        "test_metric": [0.1, 0.9 + 0.05 * draw.random()] if final else [],
+        **{
+            name: [None, *course(1.0)[1:]]
+            for name in ("gradient_norm", "update_ratio", "effective_lr")
+        },
+        "diverged_at": None, "stopped_at": None, "stopped_why": None,
+        "run": {
+            "task": "digits-mlp", "metric": "accuracy", "higher_is_better": True,
+            "optimizer": name, "stage": "final" if final else "tuning", "seed": seed,
+            "configuration": chosen,
+        },
+    }  # fmt: skip

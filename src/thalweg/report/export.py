@@ -8,7 +8,10 @@ import logging
 import math
 import os
 import re
+import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +19,6 @@ from typing import Any
 
 from .. import frames
 from ..errors import ThalwegError, UsageError, unknown
-from ..records import write
 from .folders import Found
 
 _EXTRAS = {"pyarrow": "tables", "tensorboard": "tensorboard", "optuna": "optuna",
@@ -48,7 +50,17 @@ def export(races: Sequence[Found], to: str, out: Path) -> Path:
         )
     if to not in ("csv", "parquet") and out.exists():
         raise UsageError(f"{out} exists already; delete it, or name another with --out")
-    FORMS[to](races, out)
+    # Whole or not there at all, whatever happens on the way.
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        FORMS[to](races, scratch)
+        scratch.replace(out)
+    except OSError as error:
+        raise ThalwegError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        scratch.unlink(missing_ok=True)
     return out
 
 
@@ -72,7 +84,7 @@ def _csv(races: Sequence[Found], out: Path) -> None:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(rows)
-    write(out, text.getvalue())
+    out.write_text(text.getvalue(), encoding="utf-8", errors="replace", newline="")
 
 
 def _parquet(races: Sequence[Found], out: Path) -> None:
@@ -85,12 +97,7 @@ def _parquet(races: Sequence[Found], out: Path) -> None:
         )
         for name in rows[0]
     }
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        parquet.write_table(arrow.table(columns), scratch)
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
+    parquet.write_table(arrow.table(columns), out)
 
 
 def _tensorboard(races: Sequence[Found], out: Path) -> None:
@@ -117,8 +124,8 @@ def _tensorboard(races: Sequence[Found], out: Path) -> None:
 def _optuna(races: Sequence[Found], out: Path) -> None:
     optuna = _library("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{out}")
-    try:
+    with _unsynchronised():
+        storage = optuna.storages.RDBStorage(f"sqlite:///{out}")
         for race in races:
             trials: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
             for record in _runs(race).values():
@@ -135,7 +142,6 @@ def _optuna(races: Sequence[Found], out: Path) -> None:
                 ranges = _distributions(optuna, [g[0]["run"]["configuration"]
                                                  for g in groups.values()])  # fmt: skip
                 study.add_trials([_trial(optuna, group, ranges) for group in groups.values()])
-    finally:
         storage.engine.dispose()
 
 
@@ -172,33 +178,55 @@ def _trial(optuna: Any, records: Sequence[Mapping[str, Any]], ranges: Mapping[st
     )
 
 
+@contextmanager
+def _unsynchronised() -> Iterator[None]:
+    """Let SQLite not wait for the disk after every row: the file counts when it is whole."""
+    import sqlalchemy
+
+    def hurry(connection: Any, record: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", hurry)
+
+
 def _mlflow(races: Sequence[Found], out: Path) -> None:
     _library("mlflow")
     entities = import_module("mlflow.entities")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    client = import_module("mlflow").MlflowClient(f"sqlite:///{out}")
-    artifacts = out.resolve().with_name(f"{out.stem}-artifacts")
-    for race in races:
-        experiment = None
-        for identity, record in _runs(race).items():
-            about = record["run"]
-            experiment = experiment or client.create_experiment(
-                about["task"], artifact_location=artifacts.as_uri()
-            )
-            run = client.create_run(
-                experiment, run_name=f"{about['optimizer']}, {about['stage']}, seed {about['seed']}"
-            )
-            params = {"optimizer": about["optimizer"], "seed": about["seed"],
-                      "stage": about["stage"], **about["configuration"]}  # fmt: skip
-            client.log_batch(
-                run.info.run_id,
-                metrics=[entities.Metric(name, value, 0, step)
-                         for name, step, value in _points(record)],
-                params=[entities.Param(k, str(v)) for k, v in params.items()],
-                tags=[entities.RunTag("thalweg.run", identity)],
-            )  # fmt: skip
-            lost = record["diverged_at"] is not None
-            client.set_terminated(run.info.run_id, "FAILED" if lost else "FINISHED")
+    artifacts = out.resolve().with_name("mlflow-artifacts")
+    with _unsynchronised(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own and of its database layer
+        client = import_module("mlflow").MlflowClient(f"sqlite:///{out}")
+        for race in races:
+            runs = _runs(race)
+            if not runs:
+                continue
+            task = next(iter(runs.values()))["run"]["task"]
+            experiment = client.create_experiment(task, artifact_location=artifacts.as_uri())
+            for identity, record in runs.items():
+                _mlflow_run(client, entities, experiment, identity, record)
+
+
+def _mlflow_run(
+    client: Any, entities: Any, experiment: str, identity: str, record: Mapping[str, Any]
+) -> None:
+    about = record["run"]
+    name = f"{about['optimizer']}, {about['stage']}, seed {about['seed']}"
+    run = client.create_run(experiment, run_name=name).info.run_id
+    params = {"optimizer": about["optimizer"], "seed": about["seed"], "stage": about["stage"],
+              **about["configuration"]}  # fmt: skip
+    client.log_batch(
+        run,
+        metrics=[entities.Metric(curve, v, 0, step) for curve, step, v in _points(record)],
+        params=[entities.Param(key, str(value)) for key, value in params.items()],
+        tags=[entities.RunTag("thalweg.run", identity)],
+    )
+    lost = record["diverged_at"] is not None
+    client.set_terminated(run, "FAILED" if lost else "FINISHED")
 
 
 FORMS: dict[str, Callable[[Sequence[Found], Path], None]] = {

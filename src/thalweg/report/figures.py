@@ -156,7 +156,11 @@ def style(name: str, position: int = 0) -> dict[str, Any]:
         position: for a rule that is not built in, its position among such rules in the figure.
     """
     order = [*_FIRST, *(n for n in registry() if n not in _FIRST)]
-    i = order.index(name) if name in order else len(order) + position
+    return numbered(order.index(name) if name in order else len(order) + position)
+
+
+def numbered(i: int) -> dict[str, Any]:
+    """The i-th line style: colours first, then dashes; neighbours differ in colour and marker."""
     colour = i % len(_COLOURS)
     return {
         "color": _COLOURS[colour],

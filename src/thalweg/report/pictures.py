@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import frames
-from .figures import save, style
+from .figures import numbered, save
 from .folders import Folder, Found
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def sensitivity(document: Mapping[str, Any]) -> Figure | None:
             look = _look(k, entry) if alone else {**_look(k, entry), "linestyle": "none"}
             ax.plot(
                 [str(x) if words else x for x, _ in points], [y for _, y in points],
-                marker=style(str(entry["name"]), k)["marker"], markersize=4, **look,
+                marker=numbered(k)["marker"], markersize=4, **look,
             )  # fmt: skip
         ax.set(xlabel="learning rate" if key == "lr" else _safe(key),
                ylabel=_name(document, "validation_metric"))  # fmt: skip
@@ -299,7 +299,7 @@ def _look(position: int, entry: Entry) -> dict[str, Any]:
     """How an optimizer is drawn: the same in every figure, grey where a legend has no room."""
     if position >= _LEGEND:
         return {"color": "0.8", "linewidth": 0.9, "zorder": 1, "label": None}
-    look = style(str(entry["name"]), position)
+    look = numbered(position)
     return {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 1.5,
             "label": _safe(entry["name"])}  # fmt: skip
 
