@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
+from torch import Tensor, nn
 
-from thalweg.tasks import find
+from thalweg.tasks import Task, find
 from thalweg.training.execute import Execution, execute, grouped
+from thalweg.training.groups import complete
 from thalweg.training.halving import Standing, bracket, finish, hopeless
 from thalweg.training.runs import RANDOM_SEARCH, Recipe, Regime, Run, method
 from thalweg.training.train import train
@@ -147,3 +150,61 @@ def test_brackets_stay_whole_in_groups() -> None:
         assert [r for g in groups for r in g] == own
         assert all(len(g) % 16 == 0 for g in groups)
     assert [len(g) for g in grouped(own, Execution("lanes", 40))] == [32, 16, 16]
+
+
+class Touchy(nn.Module):
+    """Raises for inputs whose outputs are large: so after steps that were too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(13, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.layer(x)
+        if float(found.detach().abs().max()) > 50:
+            raise ArithmeticError("too large")
+        return found
+
+
+def touchy() -> Task:
+    wine = find("wine-mlp")
+    return Task("touchy", Touchy, wine.train, wine.validation, wine.test, "cross_entropy",
+                metric=wine.metric, batch_size=16)  # fmt: skip
+
+
+def test_a_run_whose_model_raises_fails_alone_and_the_rest_of_its_bracket_is_halved() -> None:
+    own, seen = runs("sgd"), list[int]()
+    with pytest.warns(RuntimeWarning, match=r"sgd at .* fails and counts as diverged: .*too large"):
+        found = complete(touchy(), own, REGIME, 16, progress=seen.append)
+    failed = [k for k, r in enumerate(found) if math.isnan(r.validation_loss[0])]
+    assert {own[k].hyper["lr"] for k in failed} == {10.0}
+    assert all(found[k].diverged_at for k in failed)
+    assert sum(seen) == len(own) * REGIME.steps(len(touchy().train[0]))
+    sound = [k for k in range(len(own)) if k not in failed]
+    for k in sound:
+        (whole,) = train(touchy(), [own[k]], REGIME)
+        assert found[k].validation_loss == whole.validation_loss[: len(found[k].steps)]
+    # Of the eight configurations half go on, and two that are slower. What a seed of the largest
+    # rate failed with takes the other one along.
+    early = {own[k].hyper["lr"] for k in sound if found[k].stopped_at == 7}
+    assert len(failed) == 1
+    assert early == {1e-6, 10.0}
+    assert all("of the 8 configurations" in str(found[k].stopped_why) for k in sound
+               if found[k].stopped_at == 7)  # fmt: skip
+    assert any(found[k].stopped_at is None for k in sound)
+
+
+def test_another_bracket_in_the_group_does_not_notice_a_model_that_raises() -> None:
+    task, sound, touched = touchy(), runs("adam")[:10], runs("sgd")  # rates too small to raise
+    sound = [replace(r, bracket=bracket(sound)) for r in sound]
+    with pytest.warns(RuntimeWarning, match="sgd at"):
+        among = complete(task, touched + sound, REGIME, 40)[len(touched) :]
+    assert repr(among) == repr(finish(task, sound, REGIME, together=1))
+
+
+def test_runs_without_a_bracket_train_to_their_end_beside_one() -> None:
+    task = find("wine-mlp")
+    free = [replace(r, bracket=None) for r in runs("adam")[:4]]
+    found = finish(task, runs("adam") + free, REGIME, together=64)
+    assert any(r.stopped_at for r in found[:16])
+    assert not any(r.stopped_at for r in found[16:])

@@ -25,7 +25,7 @@ from thalweg.rules import rule
 from thalweg.rules.core import LogRange
 from thalweg.tasks import Metric, Task, find
 from thalweg.training.execute import Execution
-from thalweg.training.runs import RANDOM_SEARCH, Method, Regime, Run, method, methods
+from thalweg.training.runs import RANDOM_SEARCH, Method, RandomSearch, Regime, Run, method, methods
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,6 +114,32 @@ def test_a_best_rate_still_on_the_edge_is_flagged() -> None:
     assert "at the edge of what was tried" in str(found)
     tried = [p["learning_rate"] for p in entry(found, "slow")["sensitivity"]]
     assert entry(found, "slow")["learning_rate"] == max(tried)
+
+
+def test_random_search_on_an_edge_gives_nobody_more_rounds_and_is_never_stopped(
+    trained: list[tuple[Run, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Draws far too close to zero: the minimum is at one.
+    monkeypatch.setattr(RandomSearch, "learning_rates", lambda self: LogRange(1e-3, 0.1))
+    found = race("quadratic:dim=4", optimizers=["sgd", "random_search"], budget=9, seeds=2,
+                 epochs=1)  # fmt: skip
+    assert entry(found, "random_search")["edges"] == ["lr"]
+    assert entry(found, "sgd")["configurations"] == 9
+    assert {run.bracket is None for run, test in trained
+            if run.method.name == "random_search" and not test} == {True}  # fmt: skip
+    assert any(run.bracket for run, _ in trained if run.method.name == "sgd")
+
+
+def test_a_good_range_beside_what_was_stopped_early_may_be_wider() -> None:
+    found = race("wine-mlp", optimizers=["sgd"], budget=9, seeds=2, epochs=6)
+    good, tried = entry(found, "sgd")["good_range"], entry(found, "sgd")["sensitivity"]
+    rates = [point["learning_rate"] for point in tried]
+    beside = [k for k in (rates.index(good["low"]) - 1, rates.index(good["high"]) + 1)
+              if 0 <= k < len(rates)]  # fmt: skip
+    assert good["at_least"] == any(tried[k]["stopped_at"] is not None for k in beside)
+    assert good["at_least"]
+    whole = race("wine-mlp", optimizers=["sgd"], budget=9, seeds=2, epochs=6, prune=False)
+    assert not entry(whole, "sgd")["good_range"]["at_least"]
 
 
 class Counting:

@@ -43,8 +43,10 @@ def table(document: Mapping[str, Any]) -> str:
         console.print(f"- {unknown}", markup=False, highlight=False)
     seeds = document["setting"]["seeds"]
     over = f"± is half the 95 % interval over {seeds} seeds; " if seeds > 1 else ""
-    console.print(f"{over}good decades: the range of learning rates about as good as the best",
-                  markup=False, highlight=False)  # fmt: skip
+    console.print(
+        f"{over}good decades: the range of learning rates about as good as the best; ≥ where one "
+        "beside it was stopped early", markup=False, highlight=False,
+    )  # fmt: skip
     runs, seconds = document["runs"], write.duration(document["seconds"])
     console.print(f"{runs:,} runs in {seconds}; {document['setting']['executor']}",
                   markup=False, highlight=False)  # fmt: skip
@@ -114,7 +116,7 @@ def _row(
         f"{entry['rank']:>3}{'=' if tied else ''}",
         entry["name"],
         f"{entry['learning_rate']:g}{' edge' if entry['edge'] else ''}",
-        f"{entry['good_range']['decades']:.1f}",
+        f"{'≥ ' * entry['good_range'].get('at_least', False)}{entry['good_range']['decades']:.1f}",
         *(_plus_minus(entry[key], decimals[key]) for key in ("validation", "test")),
         "never" if steps is None else f"{steps:g}",
         f"{100 * entry['diverged']:.0f} %",

@@ -20,7 +20,7 @@ from ..records import Store, write_json
 from ..tasks import Task, examine
 from ..training.cluster import Cluster, Folder, connected, described
 from ..training.execute import choose, execute, grouped
-from ..training.runs import Method, Regime, Run
+from ..training.runs import RANDOM_SEARCH, Method, Regime, Run
 from . import notebook, timing
 from .given import task_of
 from .outcome import Outcome, judge
@@ -255,7 +255,9 @@ class _Racing:
             first = {m: own.first(self._scores(m)) for m, own in self.samplers.items()}
         for number in range(spec.rounds):
             scores = {m: self._scores(m) for m in spec.entrants}
-            if not any(own.edges(scores[m]) for m, own in self.samplers.items()):
+            # Where the best draws lie is noise, for which nobody else needs more rounds.
+            if not any(own.edges(scores[m]) for m, own in self.samplers.items()
+                       if m != RANDOM_SEARCH):  # fmt: skip
                 break
             more = {m: own.more(scores[m], spec.extra) for m, own in self.samplers.items()}
             self._try(f"more {stage} ({number + 1} of at most {spec.rounds} rounds)", more,

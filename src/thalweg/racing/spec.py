@@ -18,7 +18,7 @@ from ..schedules import CONSTANT
 from ..tape import trace
 from ..tasks import Task
 from ..training.halving import LEAST, bracket
-from ..training.runs import Method, Recipe, Regime, Run, count, method, methods
+from ..training.runs import Method, RandomSearch, Recipe, Regime, Run, count, method, methods
 from . import samplers
 from .space import ALL, FREE, Configuration, Fixed, Space, check, space
 
@@ -136,6 +136,8 @@ class Spec:
         """
         seeds = range(TUNING_SEED, TUNING_SEED + self.tuning_seeds)
         runs: list[Run] = []
+        # What random search reached halfway says nothing of its draws to come.
+        halved = halved and not isinstance(entrant, RandomSearch)
         # Sobol's points are even in every sixteen; a longer budget adds brackets to those known.
         size = len(tried) if self.kind == "grid" else _BRACKET
         for first in range(0, len(tried), max(1, size)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -143,6 +143,7 @@ def _entry(spec: Spec, entrant: Method, found: Findings, target: float | None) -
     configurations = sorted(tried, key=lambda c: c.rate)
     means = [float(np.mean([o.validation for o in tried[c]])) for c in configurations]
     good = _good_range(configurations, means, higher, spec.task.metric.margin)
+    stopped = {c.rate for c in configurations if tried[c][0].stopped_at is not None}
     every = [o for own in tried.values() for o in own] + list(final)
     reached = [_steps_to(o, target) for o in final]
     middle = median(reached)
@@ -166,7 +167,7 @@ def _entry(spec: Spec, entrant: Method, found: Findings, target: float | None) -
         "diverged": sum(o.diverged for o in every) / len(every),
         "edge": bool(found.edges[name]),
         "edges": list(found.edges[name]),
-        "good_range": good._asdict(),
+        "good_range": good._asdict() | {"at_least": _cut_short(good, configurations, stopped)},
         "configurations": len(configurations),
         "sensitivity": [
             {
@@ -192,6 +193,15 @@ def _good_range(
         by_rate.setdefault(c.rate, []).append(mean)
     best = [(max if higher else min)(own) for own in by_rate.values()]
     return statistics.good_range(list(by_rate), best, higher_is_better=higher, tolerance=margin)
+
+
+def _cut_short(
+    good: statistics.GoodRange, configurations: Sequence[Configuration], stopped: Set[float]
+) -> bool:
+    """Whether a learning rate next to the good ones was stopped early, and might be good too."""
+    rates = sorted({c.rate for c in configurations})
+    beside = rates[: rates.index(good.low)][-1:] + rates[rates.index(good.high) + 1 :][:1]
+    return any(rate in stopped for rate in beside)
 
 
 def line(rule: Rule, chosen: Configuration) -> str:

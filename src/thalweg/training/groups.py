@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 
@@ -27,8 +28,8 @@ def complete(
 ) -> list[Result]:
     """Train a group of runs; if memory runs out half as many together, and so on.
 
-    If the model fails, the runs are trained one by one, and each that fails alone is recorded as
-    one that diverged, and told of in a warning; the others go on.
+    If the model fails, the runs are trained one by one, those of a bracket side by side; each that
+    fails alone is recorded as one that diverged, and told of in a warning; the others go on.
 
     Args:
         task: what to train.
@@ -57,10 +58,7 @@ def complete(
             if not out_of_memory(error):
                 return _alone(task, runs, regime, error, test=test, progress=progress)
             if together == 1:
-                raise ThalwegError(
-                    f"task {task.name!r}: memory does not suffice for a single run "
-                    f"({told(error)}); take a smaller batch_size or model"
-                ) from error
+                raise _too_large(task, error) from error
         together //= 2
         warnings.warn(
             f"out of memory; {together} run{'s' * (together > 1)} at once from here on",
@@ -79,6 +77,13 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _too_large(task: Task, error: Exception) -> ThalwegError:
+    return ThalwegError(
+        f"task {task.name!r}: memory does not suffice for a single run ({told(error)}); take a "
+        "smaller batch_size or model"
+    )
+
+
 def _alone(
     task: Task,
     runs: Sequence[Run],
@@ -91,13 +96,25 @@ def _alone(
     """The runs of a group that failed, one by one; those that fail again have no result."""
     if len(runs) == 1:
         return [_failed(task, runs[0], regime, error, test, progress)]
-    if any(run.bracket for run in runs):
-        # Who is stopped depends on all of a bracket: they fail or finish together.
-        return [_failed(task, run, regime, error, test, progress) for run in runs]
+    if not any(run.bracket for run in runs):
+        brackets = [[run] for run in runs]
+    else:
+        alike = groupby(runs, key=lambda run: (run.method.name, run.bracket))
+        brackets = [list(own) for _, own in alike]
+    if len(brackets) == 1:
+        # Who is stopped depends on all of a bracket: they train side by side, but each for itself.
+        def failing(run: Run, error: Exception) -> Result:
+            if isinstance(error, UsageError):
+                raise error
+            if out_of_memory(error):
+                raise _too_large(task, error) from error
+            return _failed(task, run, regime, error, test, None)
+
+        return finish(task, runs, regime, test=test, progress=progress, failing=failing)
     return [
         result
-        for run in runs
-        for result in complete(task, [run], regime, 1, test=test, progress=progress)
+        for own in brackets
+        for result in complete(task, own, regime, 1, test=test, progress=progress)
     ]
 
 

@@ -12,7 +12,7 @@ Bandits, ICML.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -20,6 +20,8 @@ from ..records import identity
 from ..tasks import Task
 from .runs import Regime, Result, Run
 from .train import Progress, Session, train
+
+Failing = Callable[[Run, Exception], Result]
 
 RUNGS = (0.25, 0.5)  # shares of the steps
 SLOW = 2  # configurations of smaller learning rates that the first rung spares
@@ -94,6 +96,7 @@ def finish(
     together: int = 1,
     test: bool = False,
     progress: Progress | None = None,
+    failing: Failing | None = None,
 ) -> list[Result]:
     """Train a group of runs, those in brackets until they fall behind, the others to their end.
 
@@ -104,6 +107,9 @@ def finish(
         together: how many may train as lanes at once.
         test: measure the test set too.
         progress: called with the number of run-steps that were done, or need not be.
+        failing: gives what is left of a run whose model raises, which then stands in its bracket
+            as one that diverged; asks that runs train one at a time. Without it errors are the
+            caller's.
 
     Returns:
         A result per run, in their order.
@@ -114,65 +120,134 @@ def finish(
             own = train(task, [runs[k] for k in part], regime, test=test, progress=progress)
             found |= zip(part, own, strict=True)
         return [found[k] for k in range(len(runs))]
-    sessions = [Session(task, [runs[k] for k in part], regime, test=test) for part in parts]
+    lanes = [_Lanes(task, part, runs, regime, test, progress, failing) for part in parts]
     for share in RUNGS:
-        for session in sessions:
-            session.advance(session.rung(share), progress)
-        places = {
-            part[original]: (session, number)
-            for part, session in zip(parts, sessions, strict=True)
-            for number, original in enumerate(session.order)
-        }
-        _halve(task, runs, places, share, progress)
-    for part, session in zip(parts, sessions, strict=True):
-        session.advance(progress=progress)
-        found |= zip(part, session.results(), strict=True)
+        for own in lanes:
+            own.advance(share)
+        _halve(task, runs, lanes, share)
+    for own in lanes:
+        own.advance()
+        found |= own.results()
     return [found[k] for k in range(len(runs))]
 
 
-def _halve(
-    task: Task,
-    runs: Sequence[Run],
-    places: Mapping[int, tuple[Session, int]],
-    share: float,
-    progress: Progress | None,
-) -> None:
-    """Stop the runs that are hopeless at a rung.
+class _Lanes:
+    """Runs that train in the same lanes, and what is left of them if their model raises.
 
     Args:
-        places: for each run its session, and its number there.
+        task: what to train.
+        part: the numbers of the runs.
+        runs: all there are.
+        regime, test, progress, failing: as in `finish`.
+
+    Attributes:
+        places: for each run, the number that it has in the session.
+        session: their training; None once the model raised.
+        stopped: the numbers of the runs that train no further.
     """
+
+    def __init__(
+        self,
+        task: Task,
+        part: Sequence[int],
+        runs: Sequence[Run],
+        regime: Regime,
+        test: bool,
+        progress: Progress | None,
+        failing: Failing | None,
+    ) -> None:
+        self.part, self.runs = part, [runs[k] for k in part]
+        self.progress, self.failing = progress, failing
+        self.steps = regime.under(self.runs[0].recipe).steps(len(task.train[0]))
+        self.session: Session | None = None
+        self.left: Result | None = None
+        self.stopped: set[int] = set()
+        self.places = dict.fromkeys(part, 0)
+        try:
+            self.session = Session(task, self.runs, regime, test=test)
+            self.places = {part[run]: k for k, run in enumerate(self.session.order)}
+        except Exception as error:
+            self._fail(error)
+
+    def advance(self, share: float | None = None) -> None:
+        """Train to the rung at this share of the steps, by default to the end."""
+        if self.session is None:
+            return
+        try:
+            self.session.advance(None if share is None else self.session.rung(share), self.progress)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.failing is None or len(self.runs) > 1:
+            raise error
+        self.left = self.failing(self.runs[0], error)
+        if self.progress is not None:
+            self.progress(self.steps - (self.session.taken if self.session is not None else 0))
+        self.session = None
+
+    def score(self, run: int, sign: float) -> tuple[float, float]:
+        """Metric and loss of a run at the rung, signed so that larger is better."""
+        return _DIVERGED if self.session is None else _score(self.session, self.places[run], sign)
+
+    def stop(self, reasons: Mapping[int, str]) -> None:
+        """Train some runs no further than the rung.
+
+        Args:
+            reasons: what each fell behind, after the steps that were taken.
+        """
+        self.stopped.update(reasons)
+        session = self.session
+        if session is None or session.taken == session.steps:
+            return  # of very few steps a rung may be the last
+        after = f"after {session.taken} of {session.steps} steps"
+        session.stop({self.places[k]: f"{after} {why}" for k, why in reasons.items()})
+        if self.progress is not None:
+            self.progress(len(reasons) * (session.steps - session.taken))
+
+    def results(self) -> dict[int, Result]:
+        """What the runs leave behind."""
+        if self.left is not None:
+            return {self.part[0]: self.left}
+        assert self.session is not None
+        return dict(zip(self.part, self.session.results(), strict=True))
+
+
+def _halve(task: Task, runs: Sequence[Run], lanes: Sequence[_Lanes], share: float) -> None:
+    """Stop the runs that are hopeless at a rung."""
     metric = task.metric
     sign = 1.0 if metric.higher_is_better else -1.0
-    alive = [k for k, (session, number) in places.items() if session.stopped_at[number] is None]
-    stops: dict[Session, dict[int, str]] = {}
-    for _, own in groupby(sorted(alive), key=lambda k: (runs[k].method.name, runs[k].bracket)):
+    lanes_of = {k: own for own in lanes for k in own.part}
+    alive = [k for k, own in lanes_of.items() if runs[k].bracket and k not in own.stopped]
+    stops: dict[_Lanes, dict[int, str]] = {}
+    alive.sort(key=lambda k: _bracket(runs[k]))
+    for _, group in groupby(alive, key=lambda k: _bracket(runs[k])):
         members: dict[Hashable, list[int]] = {}
-        for k in own:
+        for k in group:
             members.setdefault(_configuration(runs[k]), []).append(k)
         seeds = list(members.values())
-        standings = [_standing(runs, [places[k] for k in each], each, sign) for each in seeds]
+        standings = [_standing(runs, lanes_of, each, sign) for each in seeds]
         best = sign * max(s.score[0] for s in standings)
         for number in hopeless(standings, metric.margin, share == RUNGS[0]):
             for k in seeds[number]:
-                session, place = places[k]
-                stops.setdefault(session, {})[place] = (
-                    f"after {session.taken} of {session.steps} steps its validation {metric.name} "
+                stops.setdefault(lanes_of[k], {})[k] = (
+                    f"its validation {metric.name} "
                     f"was {sign * standings[number].score[0]:.4g} on average over its seeds, "
                     f"behind the better half of the {len(standings)} configurations that were "
                     f"left, of which the best had {best:.4g}"
                 )
-    for session, reasons in stops.items():
-        if session.taken < session.steps:  # of very few steps a rung may be the last
-            session.stop(reasons)
-            if progress is not None:
-                progress(len(reasons) * (session.steps - session.taken))
+    for own, reasons in stops.items():
+        own.stop(reasons)
+
+
+def _bracket(run: Run) -> tuple[str, str]:
+    return run.method.name, run.bracket or ""
 
 
 def _standing(
-    runs: Sequence[Run], places: Sequence[tuple[Session, int]], own: Sequence[int], sign: float
+    runs: Sequence[Run], lanes_of: Mapping[int, _Lanes], own: Sequence[int], sign: float
 ) -> Standing:
-    scores = [_score(session, number, sign) for session, number in places]
+    scores = [lanes_of[k].score(k, sign) for k in own]
     metrics, losses = zip(*scores, strict=True)
     score = (sum(metrics) / len(scores), sum(losses) / len(scores))
     return Standing(score, runs[own[0]].scalars["lr"])
