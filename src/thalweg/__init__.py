@@ -11,7 +11,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import ops, optim, rules, surfaces, tasks
     from . import optax as optax  # not in __all__: it needs an extra
-    from .racing import Race, race
+    from .racing import Race, Races, race, races
     from .rules import Rule, RuleError, registry, rule
     from .tasks import Task
     from .training.trajectory import Trajectory, trajectory
@@ -24,7 +24,9 @@ _HOME = {
     "surfaces": "surfaces",
     "tasks": "tasks",
     "Race": "racing",
+    "Races": "racing",
     "race": "racing",
+    "races": "racing",
     "Rule": "rules",
     "RuleError": "rules",
     "registry": "rules",
@@ -36,6 +38,7 @@ _HOME = {
 
 __all__ = [
     "Race",
+    "Races",
     "Rule",
     "RuleError",
     "Task",
@@ -44,6 +47,7 @@ __all__ = [
     "ops",
     "optim",
     "race",
+    "races",
     "registry",
     "rule",
     "rules",
