@@ -125,7 +125,11 @@ def test_page_forbids_every_script_but_its_own() -> None:
     assert "default-src 'none'" in policy
     own = base64.b64encode(hashlib.sha256(page.inside["script"][-1].encode()).digest()).decode()
     assert f"script-src 'sha256-{own}';" in policy
-    assert [a.get("type") for a in page.all("script")] == ["application/json", "application/json", None]
+    assert [a.get("type") for a in page.all("script")] == [
+        "application/json",
+        "application/json",
+        None,
+    ]
 
 
 def test_page_without_data_is_small() -> None:

@@ -176,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..racing import race, races
     from ..racing.several import folder
-    from ..report import html
+    from ..report import folders, pages
     from .show import Progress, table, together
 
     several = len(given) > 1
@@ -192,17 +192,15 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(
             f"what is finished is kept in {out}; the same command goes on from there"
         ) from None
-    documents = found.document["races"] if several else [found.document]
-    places = [out / folder(task.name) if several else out for task in given]
     if args.json:
         print(json.dumps(found.document))
-    for document, place in zip(documents, places, strict=True):
-        html.write(document, place / "report.html")
-        if not args.json:
+    else:
+        for document in found.document["races"] if several else [found.document]:
             print(table(document))
-        print(f"report: {place / 'report.html'}", file=sys.stderr)
-    if several and not args.json:
-        print(together(found.document))
+        if several:
+            print(together(found.document))
+    for page in pages.write(folders.read(out), out / "report.html"):
+        print(f"report: {page}", file=sys.stderr)
     return 0
 
 

@@ -117,6 +117,9 @@ def _found(place: Path | None, document: Mapping[str, Any] | None, folder: Path)
         known = document.get("record_ids", ())
         absent = sum(i not in store.found for i in known)
         if absent:
-            notes.append(f"{absent} of {len(known)} records are missing from {folder}")
+            notes.append(
+                f"{document.get('task')}: {absent} of {len(known)} records are missing from "
+                f"{place or folder}"
+            )
     own = folder / re.sub(r"[^\w.=-]+", "-", str(document.get("task"))) if place is None else place
     return Found(own, document, store.found, notes)
