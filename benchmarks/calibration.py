@@ -24,6 +24,7 @@ Three things are measured:
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ from torch import nn
 
 from common import Record, parser
 from thalweg.racing import race, run, timing
-from thalweg.racing.spec import TUNING_SEED, Spec
+from thalweg.racing.spec import Spec
 from thalweg.rules import LogRange, Rule, rule
 from thalweg.tasks import Task
 from thalweg.training.execute import Execution
@@ -88,7 +89,7 @@ def moons() -> Task:
     data = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
     parts = [(data[0][a:b], data[1][a:b]) for a, b in ((0, 200), (200, 400), (400, 1_400))]
     # No margin: the error and the power of the test itself are to be seen.
-    return Task("moons", _model, *parts, "cross_entropy", metric="loss", batch_size=20, epochs=6)
+    return Task("moons", _model, *parts, "cross_entropy", metric="loss", batch_size=20, epochs=3)
 
 
 @dataclass(frozen=True)
@@ -132,17 +133,25 @@ def raced(number: int, entrants: Sequence[Rule], budget: int) -> Mapping[str, An
     with (
         patch.object(run, "Spec", spec),
         patch.object(run, "choose", lambda *_: Execution("lanes", 128)),
-        patch.object(
-            timing, "milliseconds_per_step", lambda *_: {m.name: 0.0 for m in entrants}
-        ),
+        patch.object(timing, "milliseconds_per_step", lambda *_: {m.name: 0.0 for m in entrants}),
     ):
         return race(moons(), optimizers=entrants, budget=budget, progress=False).document
 
 
-def alike(entries: int, races: int, budget: int) -> dict[str, Any]:
+def _all(
+    races: int, entrants: Sequence[Rule], budget: int, first: int = 0
+) -> list[Mapping[str, Any]]:
+    found = []
+    for number in range(races):
+        found.append(raced(first + number, entrants, budget))
+        print(f"\r{number + 1} of {races} races ", end="", file=sys.stderr)
+    return found
+
+
+def alike(entries: int, races: int, budget: int, first: int = 0) -> dict[str, Any]:
     """How often one of several equal entries is named the sole winner."""
     entrants = [pulled.with_defaults(name=f"entry_{k}") for k in range(entries)]
-    found = [raced(k, entrants, budget) for k in range(races)]
+    found = _all(races, entrants, budget, first)
     winners = sum(len(each["verdict"]["best"]) == 1 for each in found)
     chosen = [len({e["learning_rate"] for e in each["optimizers"]}) for each in found]
     share = _share(winners, races)
@@ -156,7 +165,7 @@ def alike(entries: int, races: int, budget: int) -> dict[str, Any]:
 def planted(pull: float, races: int) -> dict[str, Any]:
     """How often a true difference is found."""
     entrants = [pulled.with_defaults(name="free"), pulled.with_defaults(name="held", pull=pull)]
-    found = [raced(k, entrants, 1) for k in range(races)]
+    found = _all(races, entrants, 1)
     lost = np.array([_scores(each, "held") - _scores(each, "free") for each in found])
     stated = [each["verdict"]["power"]["difference"] for each in found]
     count = sum(each["verdict"]["best"] == ["free"] for each in found)
@@ -184,7 +193,15 @@ def _share(count: int, of: int) -> dict[str, float]:
 
 def main() -> None:
     """Race, count, print, record."""
-    options = parser((__doc__ or "").splitlines()[0]).parse_args()
+    arguments = parser((__doc__ or "").splitlines()[0])
+    arguments.add_argument("--two", type=int, metavar="N", help="N more races of two alike alone")
+    options = arguments.parse_args()
+    if options.two:
+        record = Record("calibration_two", options)
+        row = alike(2, options.two, budget=1, first=RACES)
+        record.table("False winners, more races", COLUMNS, [row])
+        record.close()
+        return
     record, races = Record("calibration", options), 10 if options.quick else RACES
     started = time.perf_counter()
     rows = [alike(*kind) for kind in ((2, races, 1), (4, races, 1), (4, races, 5))]

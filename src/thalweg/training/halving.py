@@ -122,12 +122,12 @@ def finish(
         return [found[k] for k in range(len(runs))]
     lanes = [_Lanes(task, part, runs, regime, test, progress, failing) for part in parts]
     for share in RUNGS:
-        for own in lanes:
-            own.advance(share)
+        for some in lanes:
+            some.advance(share)
         _halve(task, runs, lanes, share)
-    for own in lanes:
-        own.advance()
-        found |= own.results()
+    for some in lanes:
+        some.advance()
+        found |= some.results()
     return [found[k] for k in range(len(runs))]
 
 
