@@ -44,7 +44,7 @@ def written(line: str, params: Any) -> ours.RuleOptimizer:
 def test_the_line_of_code_of_a_form_makes_its_rule(convention: str, name: str, engine: str) -> None:
     """Defaults and all: the class under a convention is the rule that the convention has."""
     form = rules.find(name, convention)
-    line = code(form, 0.02)
+    line = code(form, {"lr": 0.02})
     assert "from_rule" not in line
     same = form is rules.find(name)
     assert ("convention=" in line) is not same
@@ -64,10 +64,21 @@ def test_the_line_of_code_of_a_form_makes_its_rule(convention: str, name: str, e
             torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", rules.registry())
+def test_the_line_of_code_says_all_that_was_tuned(name: str) -> None:
+    form = rules.find(name)
+    hyper = {**{key: 0.9 * value for key, value in form.defaults.items()}, "weight_decay": 0.03}
+    mine = written(code(form, hyper), tensors(torch.float64))
+    (group,) = mine.param_groups
+    found = mine.hyper(group)
+    assert {key: found[key] for key in hyper} == hyper
+    assert "weight_decay" in mine.rule(group).defaults
+
+
 @pytest.mark.parametrize(("convention", "name"), FORMS)
 def test_what_is_left_unset_is_the_convention_s(convention: str, name: str) -> None:
     form = rules.find(name, convention)
-    line = code(form, 0.02).replace("lr=0.02, ", "").replace("lr=0.02", "")
+    line = code(form, {"lr": 0.02}).replace("lr=0.02, ", "").replace("lr=0.02", "")
     mine = written(line, tensors(torch.float64))
     (group,) = mine.param_groups
     hyper = mine.hyper(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from .. import rules
@@ -41,15 +42,37 @@ def constructor(rule: Rule) -> tuple[type[RuleOptimizer], Mapping[str, Any]] | N
     return cls, options if convention == TORCH else {**options, "convention": convention}
 
 
-def code(rule: Rule, lr: float) -> str:
-    """The line that makes this rule's optimizer with this learning rate.
+def code(rule: Rule, hyper: Mapping[str, float]) -> str:
+    """The line that makes this rule's optimizer with these hyperparameters.
 
     Args:
         rule: a built-in rule, or one's own.
-        lr: the learning rate.
+        hyper: hyperparameters that differ from the rule's; a `weight_decay` that the rule has not
+            is coupled.
     """
     found = constructor(rule)
-    name = f"from_rule({rule.name})" if found is None else found[0].__name__
-    given = {"lr": lr, **(found[1] if found else {})}
-    options = ", ".join(f"{key}={value!r}" for key, value in given.items())
-    return f"thalweg.optim.{name}(model.parameters(), {options})"
+    own = _options(found[0], rule, hyper) if found else None
+    if found is not None and own is not None:
+        name, options = found[0].__name__, {**found[1], **own}
+    else:
+        written = f"thalweg.rules.{rule.name}" if found else rule.name
+        if "weight_decay" in hyper and "weight_decay" not in rule.defaults:
+            written = f"thalweg.rules.coupled_weight_decay({written})"
+        name, options = f"from_rule({written})", dict(hyper)
+    first = {key: options[key] for key in ("lr",) if key in options}
+    given = ", ".join(f"{key}={value!r}" for key, value in {**first, **options}.items())
+    return f"thalweg.optim.{name}(model.parameters(), {given})"
+
+
+def _options(
+    cls: type[RuleOptimizer], rule: Rule, hyper: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """Hyperparameters as the class takes them; None if it does not take one of them."""
+    options: dict[str, Any] = {}
+    for name, value in hyper.items():
+        pair = next((p for p, names in cls.pairs.items() if name in names), None)
+        if pair is None:
+            options[name] = value
+        else:
+            options[pair] = tuple(hyper.get(n, rule.defaults[n]) for n in cls.pairs[pair])
+    return options if options.keys() <= signature(cls).parameters.keys() else None

@@ -20,7 +20,7 @@ from .. import __version__
 from ..formula import mathml
 from ..optim.spelling import code
 from ..records import plain
-from ..rules import Rule, registry
+from ..rules import Rule
 from ..schedules import CONSTANT
 from ..training.runs import Method
 from . import statistics
@@ -212,15 +212,7 @@ def line(rule: Rule, chosen: Configuration) -> str:
         chosen: its configuration.
     """
     hyper, recipe = dict(chosen.hyper), chosen.recipe
-    if set(hyper) == {"lr"}:
-        made = code(rule, chosen.rate)
-    else:
-        known = registry().get(rule.name) is rule
-        name = f"thalweg.rules.{rule.name}" if known else rule.name
-        if "weight_decay" in hyper and "weight_decay" not in rule.defaults:
-            name = f"thalweg.rules.coupled_weight_decay({name})"
-        options = ", ".join(f"{key}={value!r}" for key, value in hyper.items())
-        made = f"thalweg.optim.from_rule({name})(model.parameters(), {options})"
+    made = code(rule, hyper)
     beside = []
     if recipe.schedule != CONSTANT:
         beside.append(f"schedule {recipe.schedule}")
