@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,7 +184,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("races", "+".join(folder(task.name) for task in given)[:100])
     chosen = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     try:
-        with Progress(sys.stderr) as progress:
+        # What Ray has to say of its nodes is no result.
+        with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
             common = {
                 "optimizers": optimizers, "out": out, "watcher": progress, "ray": cluster, **chosen
             }  # fmt: skip
