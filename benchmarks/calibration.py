@@ -126,8 +126,10 @@ def raced(number: int, entrants: Sequence[Rule], budget: int) -> Mapping[str, An
     """
 
     def spec(*args: Any, **options: Any) -> Spec:
-        rounds = {"rounds": 0} if budget == 1 else {}
-        return Apart(*args, **options, **rounds, number=number)
+        if budget == 1:
+            options["rounds"] = 0
+        options["number"] = number
+        return Apart(*args, **options)
 
     # How to run and how long a step takes are measured anew in every race: that is left out.
     with (

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
@@ -139,7 +140,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     record, task = Record("race_speed", options), tasks.find("digits-mlp")
     epochs, count = (2, QUICK) if options.quick else (task.epochs, RUNS)
-    regime = Regime(epochs, task.batch_size)
+    regime = Regime(epochs, task.batch_size, evaluations=40 * epochs // task.epochs)
     runs = some(task, regime, count)
     way = choose(task, runs, regime)
     record.document["execution"] = str(way)
@@ -156,7 +157,7 @@ def main() -> None:
     for part in parts:
         for name, side in sides.items():
             used = options.threads if name == "race" else threads
-            taken[name].append(_seconds(lambda side=side, part=part: side(part), used))
+            taken[name].append(_seconds(partial(side, part), used))
     rows: list[dict[str, Any]] = []
     for name in list(sides)[1:]:
         ours, theirs = taken["race"], taken[name]
