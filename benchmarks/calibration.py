@@ -87,9 +87,14 @@ def moons() -> Task:
     """Two classes in the plane that overlap; a race on it takes a fraction of a second."""
     x, y = make_moons(1_400, noise=0.25, random_state=0)
     data = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
-    parts = [(data[0][a:b], data[1][a:b]) for a, b in ((0, 200), (200, 400), (400, 1_400))]
+    train, validation, test = (
+        (data[0][a:b], data[1][a:b]) for a, b in ((0, 200), (200, 400), (400, 1_400))
+    )
     # No margin: the error and the power of the test itself are to be seen.
-    return Task("moons", _model, *parts, "cross_entropy", metric="loss", batch_size=20, epochs=3)
+    return Task(
+        "moons", _model, train, validation, test, "cross_entropy",
+        metric="loss", batch_size=20, epochs=3,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
