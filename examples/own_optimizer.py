@@ -1,9 +1,9 @@
 """An optimizer of one's own: six lines, and everything this package does works with it.
 
-    python examples/own_optimizer.py                                   # train with it
-    thalweg rules examples/own_optimizer.py:heed                       # its formula, typeset
-    thalweg race digits-mlp --optimizers adam,examples/own_optimizer.py:heed
-    thalweg bench examples/own_optimizer.py:heed                       # its bandwidth
+python examples/own_optimizer.py                                   # train with it
+thalweg rules examples/own_optimizer.py:heed                       # its formula, typeset
+thalweg race digits-mlp --optimizers adam,examples/own_optimizer.py:heed
+thalweg bench examples/own_optimizer.py:heed                       # its bandwidth
 """
 
 from __future__ import annotations
