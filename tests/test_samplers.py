@@ -14,7 +14,7 @@ import torch
 import thalweg as tw
 from thalweg import records
 from thalweg.errors import UsageError
-from thalweg.racing import race, run
+from thalweg.racing import race, run, way
 from thalweg.racing.samplers import Sobol, best, points, sampler
 from thalweg.racing.space import ALL, FREE, Configuration, Fixed, Space, space
 from thalweg.rules.core import LogRange
@@ -195,8 +195,9 @@ def test_the_line_to_copy_makes_what_was_chosen() -> None:
         made, _, said = e["code"].partition("  #")
         optimizer = eval(made, {"thalweg": tw, "model": torch.nn.Linear(2, 2)})
         for key, value in e["configuration"].items():
-            if key in optimizer.defaults:
-                assert optimizer.defaults[key] == value
+            hyper = optimizer.hyper(optimizer.param_groups[0])
+            if key in hyper:
+                assert hyper[key] == value
             else:
                 assert key in {"schedule", "warmup", "clip", "batch_size"}
                 assert said or value == 0
@@ -288,7 +289,7 @@ def test_records_of_stopped_runs_say_when_and_why(tmp_path: Path) -> None:
 def test_a_model_too_big_to_hold_a_bracket_of_is_not_stopped_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run, "fitting", lambda task: 17)  # of nine rates on two seeds
+    monkeypatch.setattr(way, "fitting", lambda task: 17)  # of nine rates on two seeds
     found = race("wine-mlp", optimizers=["sgd"], seeds=2, epochs=2)
     assert found.document["search"]["pruned"] is False
     assert found.document["search"]["stopped"] == 0
