@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     "budget", "seeds", "epochs", "batch_size", "tune", "sampler", "schedule", "warmup", "clip",
-    "prune",
+    "prune", "device",
 )  # fmt: skip
 
 _EXAMPLES = """\
@@ -114,6 +114,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out", type=Path, metavar="DIR",
         help="folder for the records and report.html (default: races/TASK)",
     )  # fmt: skip
+    parser.add_argument(
+        "--device", metavar="auto|cpu|cuda|cuda:N",
+        help="where the runs train (default: auto, wherever they are measured to be faster; it "
+        "must be the same when a race is continued)",
+    )  # fmt: skip
     _add_cluster(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of the table"
@@ -135,7 +140,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--ray-gpus", type=float, metavar="N",
-        help="GPUs that a group of runs asks for, as 0.25 (default: 0)",
+        help="GPUs that a group of runs asks for, as 0.25, and trains on (default: 0)",
     )  # fmt: skip
     group.add_argument(
         "--ray-retries", type=int, metavar="N",

@@ -12,12 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import nn
 
 from .. import frames
 from ..errors import UsageError
 from ..records import Store, write_json
 from ..tasks import Task, examine
+from ..training import devices
 from ..training.cluster import Cluster, Folder, connected, described
 from ..training.execute import choose, execute, grouped
 from ..training.runs import RANDOM_SEARCH, Method, Regime, Run
@@ -121,6 +123,7 @@ def race(
     clip: float | None = None,
     prune: bool = Spec.prune,
     out: str | Path | None = None,
+    device: str | torch.device | None = None,
     ray: str | Cluster | None = None,
     progress: bool | None = None,
     watcher: Watcher | None = None,
@@ -153,6 +156,8 @@ def race(
         clip: norm that the gradients of a step together may have; any by default.
         prune: stop configurations early that fall behind the others of their optimizer.
         out: folder for the records; the same call continues what it finds there.
+        device: where the runs train: "cpu", "cuda", "cuda:1"; by default wherever a short
+            measurement finds them faster.
         ray: train on a Ray cluster: its address, "local" for one on this machine, or a
             `Cluster`, which also says what every group asks for; needs the extra of that name.
         progress: show how the race goes on stderr; where a terminal or a notebook is, by default.
@@ -181,13 +186,26 @@ def race(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"out={folder} is a file; name a folder for the records")
     cluster = Cluster(ray) if isinstance(ray, str) else ray
+    place = devices.wanted(device) if cluster is None else _on_cluster(cluster, device)
     if cluster is not None and cluster.shared and folder is None:
         raise UsageError("nodes that write the records themselves need out, a folder they all see")
     with connected(cluster):
         if watcher is None and (wanted() if progress is None else progress):
             with Progress(sys.stderr) as bars:
-                return _Racing(spec, folder, bars, cluster).run()
-        return _Racing(spec, folder, watcher or Silence(), cluster).run()
+                return _Racing(spec, folder, bars, cluster, place).run()
+        return _Racing(spec, folder, watcher or Silence(), cluster, place).run()
+
+
+def _on_cluster(cluster: Cluster, device: str | torch.device | None) -> torch.device:
+    """Where the nodes train: what they are asked for decides."""
+    given = devices.AUTO if device is None else str(device)
+    if given not in (devices.AUTO, cluster.device.type):
+        raise UsageError(
+            f"device={given!r}, but every group asks the cluster for {cluster.gpus:g} GPUs; "
+            "ask for more than 0 to train on them (gpus of the Cluster, --ray-gpus), or leave "
+            "device out"
+        )
+    return cluster.device
 
 
 @dataclass
@@ -198,6 +216,7 @@ class _Racing:
     out: Path | None
     watcher: Watcher
     cluster: Cluster | None = None
+    device: torch.device | None = None
     tried: dict[Method, list[Run]] = field(default_factory=dict)
 
     def run(self) -> Race:
@@ -223,8 +242,9 @@ class _Racing:
         found = Findings(
             tried=tried, chosen={m.name: c for m, c in chosen.items()},
             edges={m.name: e for m, e in edges.items()}, final=final,
-            speeds=timing.milliseconds_per_step(spec, chosen, self.way.threads),
-            executor=self.said, pruned=self.halved, seconds=time.perf_counter() - started,
+            speeds=timing.milliseconds_per_step(spec, chosen, self.way.threads, self._here()),
+            executor=self.said, device=self.way.device, pruned=self.halved,
+            seconds=time.perf_counter() - started,
         )  # fmt: skip
         tuned = [run for own in self.tried.values() for run in own]
         ids = [spec.identity(run, False) for run in tuned]
@@ -234,6 +254,11 @@ class _Racing:
             write_json(self.out / "race.json", result)
         return Race(result, {i: self.store.found[i] for i in result["record_ids"]})
 
+    def _here(self) -> torch.device:
+        """The device of the runs, if this machine has it."""
+        device = torch.device(self.way.device)
+        return devices.CPU if devices.trouble(device) else device
+
     def _search(self) -> tuple[dict[Method, Configuration], dict[Method, list[str]]]:
         """The configuration that each goes on with, and what of it lies at an edge."""
         spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
@@ -241,7 +266,9 @@ class _Racing:
         together = max(map(len, first.values())) * spec.tuning_seeds
         sample = [r for m, own in first.items() for r in spec.tuning(m, own)]
         sample += [r for m, own in first.items() for r in spec.final(m, own[0])]
-        way = decide(spec, sample, self.out, self.watcher, choose)
+        way = decide(
+            spec, sample, self.out, self.watcher, choose, self.device, self.cluster is not None
+        )
         self.way, self.halved = way.execution, spec.prune and together <= way.fits
         self.said = str(self.way)
         if self.cluster is not None:

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 
 from .. import __version__
 from ..formula import mathml
@@ -45,6 +46,7 @@ class Findings:
         final: for every method, the outcomes over fresh seeds, paired across methods.
         speeds: milliseconds per step.
         executor: how the runs were executed.
+        device: where.
         pruned: whether configurations were stopped early.
         seconds: how long the race took.
     """
@@ -55,6 +57,7 @@ class Findings:
     final: Mapping[str, Sequence[Outcome]]
     speeds: Mapping[str, float]
     executor: str
+    device: str
     pruned: bool
     seconds: float
 
@@ -95,7 +98,7 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
     result = {
         "schema": SCHEMA,
         "task": spec.task.name,
-        "setting": _setting(spec, target, found.executor),
+        "setting": _setting(spec, target, found),
         "search": _search(spec, found),
         "optimizers": optimizers,
         "runs": sum(len(o) for own in tried.values() for o in own.values())
@@ -258,7 +261,7 @@ def _steps_to(outcome: Outcome, target: float | None) -> float:
     return math.inf
 
 
-def _setting(spec: Spec, target: float | None, executor: str) -> dict[str, Any]:
+def _setting(spec: Spec, target: float | None, found: Findings) -> dict[str, Any]:
     task, metric = spec.task, spec.task.metric
     return {
         "title": task.title,
@@ -279,8 +282,9 @@ def _setting(spec: Spec, target: float | None, executor: str) -> dict[str, Any]:
         "tuning_seeds": spec.tuning_seeds,
         "seeds": spec.seeds,
         "target_loss": target,
-        "engine": "numba",
-        "executor": executor,
+        "engine": "numba" if found.device == "cpu" else "triton",
+        "device": found.device,
+        "executor": found.executor,
     }
 
 
@@ -293,6 +297,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in ("torch", "numba", "numpy")},
         "platform": platform.platform(),
         "processor": _processor(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "cores": os.cpu_count(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

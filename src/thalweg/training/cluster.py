@@ -26,6 +26,7 @@ from ..rules import names
 from ..rules.core import Rule
 from ..tasks import Task
 from ..tasks.blame import own, told
+from . import devices
 from .groups import complete
 from .runs import Method, Recipe, Regime, Result, Run, count
 
@@ -46,7 +47,7 @@ class Cluster:
             the one that this machine belongs to; else where one is, as host:6379 or
             ray://host:10001.
         cpus: processor cores for a group; None for as many as it has threads.
-        gpus: GPUs for a group, or the fraction of one.
+        gpus: GPUs for a group, or the fraction of one; then it trains on cuda.
         retries: how often a group begins again whose node or process was lost.
         shared: the nodes write the records themselves, into the race's folder, which all of them
             see under the same path; otherwise they come back and are written here.
@@ -68,6 +69,11 @@ class Cluster:
             if value is not None and not least <= value < 1e6:
                 raise UsageError(f"{name}={value!r} of the cluster must be a number from {least:g}")
         count("retries", self.retries)
+
+    @property
+    def device(self) -> torch.device:
+        """Where a group trains: Ray shows a process the GPUs that it was given, and no other."""
+        return torch.device("cuda") if self.gpus else devices.CPU
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,7 @@ def spread(
     threads: int,
     test: bool = False,
     folder: Folder | None = None,
+    device: str = "cpu",
 ) -> Iterator[tuple[Sequence[Run], list[Result] | Path]]:
     """Train groups on a cluster and yield each when it is finished; call it while connected.
 
@@ -148,6 +155,7 @@ def spread(
         threads: how many a group uses.
         test: measure the test set too.
         folder: where the nodes write the records, if they do; then the file is yielded.
+        device: where a node trains.
 
     Raises:
         UsageError: no node has what a group asks for.
@@ -157,7 +165,7 @@ def spread(
     ray = _ray()
     methods = list(dict.fromkeys(run.method for group in groups for run in group))
     number = {method: k for k, method in enumerate(methods)}
-    work = partial(complete, together=together, test=test)
+    work = partial(complete, together=together, test=test, device=torch.device(device))
     freight = packed((_versions(), threads, task, regime, methods, work))
     # What a list holds is sent as a reference: a process fetches it once for all its groups.
     given = [ray.put(freight), hashlib.sha256(freight).hexdigest()]
@@ -208,6 +216,8 @@ def _train(given: list[Any], sent: Packed, target: Target | None) -> Any:
         _known.clear()
         _known[key] = _unpacked(_ray().get(reference))
     regime, task, methods, work = _known[key]
+    if why := devices.trouble(work.keywords["device"]):
+        raise ThalwegError(f"a node cannot train on its GPU: {why}")
     group = [Run(methods[k], h, seed, recipe, within) for k, h, seed, recipe, within in sent]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
@@ -221,10 +231,10 @@ def _train(given: list[Any], sent: Packed, target: Target | None) -> Any:
     return str(keep(Path(folder), named)), said
 
 
-_known: dict[str, tuple[Regime, Task, list[Method], Callable[..., list[Result]]]] = {}
+_known: dict[str, tuple[Regime, Task, list[Method], partial[list[Result]]]] = {}
 
 
-def _unpacked(freight: bytes) -> tuple[Regime, Task, list[Method], Callable[..., list[Result]]]:
+def _unpacked(freight: bytes) -> tuple[Regime, Task, list[Method], partial[list[Result]]]:
     """What all groups share, once it is clear that this process is like the driver."""
     stream = io.BytesIO(freight)
     pickle = _ray().cloudpickle

@@ -10,6 +10,38 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .devices import CPU
+
+State = list[Tensor]
+
+
+class Generators:
+    """The generators that a model on a device may draw from: the processor's, and the device's.
+
+    Args:
+        device: where the model is.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.gpu = None if device.type == "cpu" else device
+
+    def seeded(self, seed: int) -> State:
+        """What their states would be after `torch.manual_seed`."""
+        devices = [CPU] if self.gpu is None else [CPU, self.gpu]
+        return [torch.Generator(device).manual_seed(seed).get_state() for device in devices]
+
+    def state(self) -> State:
+        """What their states are."""
+        if self.gpu is None:
+            return [torch.get_rng_state()]
+        return [torch.get_rng_state(), torch.cuda.get_rng_state(self.gpu)]
+
+    def become(self, state: State) -> None:
+        """Go on from such a state."""
+        torch.set_rng_state(state[0])
+        if self.gpu is not None:
+            torch.cuda.set_rng_state(state[1], self.gpu)
+
 
 class Draws:
     """A random state per lane, which what a model draws is taken from.
@@ -18,10 +50,12 @@ class Draws:
 
     Args:
         seeds: one per lane.
+        device: where the model is; another kind of device draws other numbers.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
+    def __init__(self, seeds: Sequence[int], device: torch.device = CPU) -> None:
+        self.generators = Generators(device)
+        self.states = [self.generators.seeded(seed) for seed in seeds]
         # Whether the model draws at all, when it trains and when it is evaluated: found out once,
         # because watching costs time.
         self.known: dict[bool, bool] = {}
@@ -39,16 +73,20 @@ class Draws:
         if not self.known.get(training, True):
             yield
             return
-        outer = torch.get_rng_state()
+        outer = self.generators.state()
         own = self.states[first : first + lanes]
         begun = list(own)
         try:
-            with _LaneByLane(own, stacked):
+            with _LaneByLane(own, stacked, self.generators):
                 yield
         finally:
-            torch.set_rng_state(outer)
+            self.generators.become(outer)
         self.states[first : first + lanes] = own
-        drawn = any(not torch.equal(a, b) for a, b in zip(begun, own, strict=True))
+        drawn = any(
+            not torch.equal(a, b)
+            for before, after in zip(begun, own, strict=True)
+            for a, b in zip(before, after, strict=True)
+        )
         self.known[training] = drawn
 
     def keep(self, lanes: Sequence[int]) -> None:
@@ -63,9 +101,9 @@ class _LaneByLane(TorchDispatchMode):
     are drawn in the order of a contiguous tensor: layouts differ between a model alone and lanes.
     """
 
-    def __init__(self, states: list[Tensor], stacked: bool) -> None:
+    def __init__(self, states: list[State], stacked: bool, generators: Generators) -> None:
         super().__init__()
-        self.states, self.stacked = states, stacked
+        self.states, self.stacked, self.generators = states, stacked, generators
 
     def __torch_dispatch__(
         self,
@@ -84,9 +122,9 @@ class _LaneByLane(TorchDispatchMode):
         for lane, state in enumerate(self.states):
             own = [self._part(value, lane) for value in args]
             solid = [v.contiguous() if isinstance(v, Tensor) else v for v in own]
-            torch.set_rng_state(state)
+            self.generators.become(state)
             found.append(func(*solid, **kwargs))
-            self.states[lane] = torch.get_rng_state()
+            self.states[lane] = self.generators.state()
             if func._schema.is_mutable and solid[0] is not own[0]:
                 own[0].copy_(solid[0])
         if func._schema.is_mutable:

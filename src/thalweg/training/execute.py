@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -15,17 +16,19 @@ from typing import Literal, get_args
 
 import torch
 
+from ..errors import UsageError
 from ..tasks import Task
 from ..tasks.blame import told
 from . import cluster as clusters
-from . import workers
+from . import devices, workers
 from .cluster import Cluster, Folder
 from .groups import complete, out_of_memory
 from .memory import fitting
 from .runs import RandomSearch, Regime, Result, Run, count
 from .train import Progress, Session
 
-LANES = 128  # more gain little and cost memory
+LANES = 128  # more gain a processor little and cost memory
+GPU_LANES = 512  # a GPU computes many small models in the time of one
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
 _WORTH = 20  # seconds that a race must take before it pays to start processes for it
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
@@ -44,7 +47,8 @@ class Execution:
         threads: how many each of them uses.
         microseconds: per run and step, this way; None where nothing was measured.
         alone: per run and step, one after the other.
-        why: what kept the runs from training as lanes, if something did.
+        why: what kept the runs from training as lanes, or on a GPU, if something did.
+        device: where: cpu, cuda:0 and so on.
     """
 
     mode: Mode
@@ -54,6 +58,7 @@ class Execution:
     microseconds: float | None = None
     alone: float | None = None
     why: str = field(default="", compare=False)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -68,6 +73,7 @@ class Execution:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        threads = threads if self.device == "cpu" else f"on {self.device}"
         ways = {
             "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {threads}",
             "processes": f"runs in {self.processes} processes of one thread each",
@@ -81,18 +87,57 @@ class Execution:
         return f"{said}; {self.why}" if self.why else said
 
 
-def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
+def choose(
+    task: Task, runs: Sequence[Run], regime: Regime, device: torch.device | None = None
+) -> Execution:
     """Measure a few steps each way and take the fastest.
 
     Lanes are left out where the model cannot be vectorized over them, processes where the race
-    is short or cannot be sent to one.
+    is short or cannot be sent to one, the GPU where there is none that can be used.
 
     Args:
         task: what will be trained.
         runs: what will be run; the first ones serve as the sample.
         regime: how they will be trained.
+        device: the only one to measure, from `devices.wanted`; None for all there are.
+
+    Raises:
+        UsageError: the model fails on the only one.
     """
-    sample = [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
+    places, said = devices.candidates(device)
+    found, why = list[Execution](), [said] if said else []
+    for place in places:
+        if place == devices.CPU:
+            found.append(_on_processor(task, runs, regime))
+            continue
+        try:
+            found.append(_on_gpu(task, runs, regime, place))
+        except Exception as error:  # whatever a model raises where it has never been
+            if device is not None:
+                raise UsageError(
+                    f"device={str(place)!r}: the model fails there: {told(error)}; tensors that "
+                    "it makes itself must be made on the device of its inputs"
+                ) from error
+            why.append(f"not on {place}, because the model fails there: {told(error)}")
+        devices.release(place)
+    fastest = min(found, key=_taken)
+    why = [fastest.why] * bool(fastest.why) + why
+    why += [f"on {w.device} it took {_taken(w):.0f} µs" for w in found if w is not fastest]
+    alone = min((w.alone for w in found if w.alone is not None), default=None)
+    return replace(fastest, alone=alone, why="; ".join(why))
+
+
+def _taken(way: Execution) -> float:
+    return math.inf if way.microseconds is None else way.microseconds
+
+
+def _sample(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
+
+
+def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
+    """The fastest way on the processor."""
+    sample = _sample(runs)
     lanes = min(LANES, fitting(task, regime.batch_size), len(sample))
     processes = min(cores(), len(runs))
     why: list[str] = []
@@ -113,8 +158,24 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     return replace(fastest, why="; ".join(why))
 
 
+def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device) -> Execution:
+    """The fastest way on a GPU."""
+    sample, why = _sample(runs), list[str]()
+    lanes = min(GPU_LANES, fitting(task, regime.batch_size, place), len(sample))
+    measured = _measure(task, sample, regime, lanes, why, place)
+    alone = min(taken for (together, _), taken in measured.items() if together == 1)
+    (together, threads), taken = min(measured.items(), key=itemgetter(1))
+    mode: Mode = "lanes" if together > 1 else "one by one"
+    return Execution(mode, together, 1, threads, taken, alone, "; ".join(why), str(place))
+
+
 def _measure(
-    task: Task, sample: Sequence[Run], regime: Regime, lanes: int, why: list[str]
+    task: Task,
+    sample: Sequence[Run],
+    regime: Regime,
+    lanes: int,
+    why: list[str],
+    place: torch.device = devices.CPU,
 ) -> dict[tuple[int, int], float]:
     """Microseconds per run and step by (runs together, threads), without what does not work.
 
@@ -125,20 +186,22 @@ def _measure(
 
     Args:
         why: is told what kept the runs from training as lanes, if something did.
+        place: where they train; on a GPU threads make no difference.
     """
     endless = replace(regime, evaluations=1, epochs=2 * _BURSTS * (_BURST + 1) + 1)
     counts, started = {1, torch.get_num_threads()}, time.perf_counter()
-    steps = iter(Session(task, sample[:1], endless))
-    ways = {(1, threads): _Way(steps, 1, threads) for threads in counts}
+    counts -= {1} if place != devices.CPU and len(counts) > 1 else set()
+    steps = iter(Session(task, sample[:1], endless, device=place))
+    ways = {(1, threads): _Way(steps, 1, threads, place) for threads in counts}
     for way in ways.values():
         way.burst()
     while lanes > 1:
         # Of a big model a few lanes must do: one step of all of them might take minutes.
-        few = min(lanes, max(2, int(2e6 / ways[1, 1].typical)))
+        few = min(lanes, max(2, int(2e6 / ways[1, max(counts)].typical)))
         # A model may fail in vmap with whatever error is its own: then lanes are not for it.
         try:
-            steps = iter(Session(task, sample[:few], endless))
-            together = {(lanes, threads): _Way(steps, few, threads) for threads in counts}
+            steps = iter(Session(task, sample[:few], endless, device=place))
+            together = {(lanes, threads): _Way(steps, few, threads, place) for threads in counts}
             for way in together.values():
                 way.burst()
             ways |= together
@@ -148,6 +211,7 @@ def _measure(
                 why.append(f"no lanes, because the model fails in them: {told(error)}")
                 break
             lanes //= 2
+        devices.release(place)
     for _ in range(_BURSTS - 1):
         if time.perf_counter() - started > _WORTH / 2:
             break  # where a step takes seconds, one burst tells enough
@@ -163,19 +227,22 @@ class _Way:
         steps: takes one of all its runs whenever it is asked for the next.
         runs: how many.
         threads: of torch's, that it may use.
+        place: where they are taken.
     """
 
-    def __init__(self, steps: Iterator[int], runs: int, threads: int) -> None:
-        self.steps, self.runs, self.threads = steps, runs, threads
+    def __init__(self, steps: Iterator[int], runs: int, threads: int, place: torch.device) -> None:
+        self.steps, self.runs, self.threads, self.place = steps, runs, threads, place
         self.taken: list[float] = []
 
     def burst(self) -> None:
         """Take a few steps: one that warms up, then those that count."""
         with thread_count(self.threads):
             next(self.steps)
+            devices.synchronize(self.place)
             start, steps, passed = time.perf_counter(), 0, 0.0
             while steps < _BURST and passed < _PATIENCE:
                 next(self.steps)
+                devices.synchronize(self.place)
                 steps, passed = steps + 1, time.perf_counter() - start
         self.taken.append(passed / steps / self.runs * 1e6)
 
@@ -215,7 +282,7 @@ def execute(
     if cluster is not None:
         elsewhere = clusters.spread(
             task, groups, regime, cluster, together=way.lanes, threads=way.threads, test=test,
-            folder=folder,
+            folder=folder, device=way.device,
         )  # fmt: skip
     elif way.mode == "processes" and len(groups) > 1:
         processes = min(way.processes, cores(), len(groups))
@@ -227,7 +294,10 @@ def execute(
         yield group, finished
     for group in left.values():
         with thread_count(way.threads):
-            results = complete(task, group, regime, way.lanes, test=test, progress=progress)
+            results = complete(
+                task, group, regime, way.lanes, test=test, progress=progress,
+                device=torch.device(way.device),
+            )  # fmt: skip
         yield group, results
 
 

@@ -12,6 +12,7 @@ import torch
 from ..errors import ThalwegError, UsageError
 from ..tasks import Task
 from ..tasks.blame import told
+from .devices import CPU, release
 from .halving import finish
 from .runs import Regime, Result, Run
 from .train import Progress
@@ -25,6 +26,7 @@ def complete(
     *,
     test: bool = False,
     progress: Progress | None = None,
+    device: torch.device = CPU,
 ) -> list[Result]:
     """Train a group of runs; if memory runs out half as many together, and so on.
 
@@ -39,27 +41,34 @@ def complete(
         test: measure the test set too.
         progress: called with the number of run-steps that were done, or need not be; with a
             negative number where they are done again.
+        device: where.
 
     Returns:
         A result per run, in their order.
 
     Raises:
-        ThalwegError: memory does not suffice for a single run.
+        ThalwegError: memory does not suffice for a single run, or the device is of no more use.
     """
     together = min(together, len(runs))
     while True:
         counted = _Counted(progress)
         try:
-            return finish(task, runs, regime, together=together, test=test, progress=counted)
+            return finish(
+                task, runs, regime, together=together, test=test, progress=counted, device=device
+            )
         except UsageError:
             raise
         except Exception as error:
             counted.back()
             if not out_of_memory(error):
-                return _alone(task, runs, regime, error, test=test, progress=progress)
+                _check(device, error)
+                return _alone(
+                    task, runs, regime, error, test=test, progress=progress, device=device
+                )
             if together == 1:
                 raise _too_large(task, error) from error
         together //= 2
+        release(device)  # here, where nothing holds the error, which held what was made
         warnings.warn(
             f"out of memory; {together} run{'s' * (together > 1)} at once from here on",
             RuntimeWarning,
@@ -74,7 +83,19 @@ def out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+        or "alloc_failed" in text  # of CUDA's libraries
+    )  # fmt: skip
+
+
+def _check(device: torch.device, error: Exception) -> None:
+    """After an error that a device does not recover from, no run can be blamed for the next."""
+    kind = getattr(torch, "AcceleratorError", ())
+    if device.type != "cpu" and (isinstance(error, kind) or str(error).startswith("CUDA error")):
+        raise ThalwegError(
+            f"{device} is of no more use to this process: {told(error)}; what is finished is "
+            "kept, and the same call goes on from there. If a model does this again (indices "
+            "out of range do), device='cpu' tells the line"
+        ) from error
 
 
 def _too_large(task: Task, error: Exception) -> ThalwegError:
@@ -92,6 +113,7 @@ def _alone(
     *,
     test: bool,
     progress: Progress | None,
+    device: torch.device,
 ) -> list[Result]:
     """The runs of a group that failed, one by one; those that fail again have no result."""
     if len(runs) == 1:
@@ -108,13 +130,16 @@ def _alone(
                 raise error
             if out_of_memory(error):
                 raise _too_large(task, error) from error
+            _check(device, error)
             return _failed(task, run, regime, error, test, None)
 
-        return finish(task, runs, regime, test=test, progress=progress, failing=failing)
+        return finish(
+            task, runs, regime, test=test, progress=progress, failing=failing, device=device
+        )
     return [
         result
         for own in brackets
-        for result in complete(task, own, regime, 1, test=test, progress=progress)
+        for result in complete(task, own, regime, 1, test=test, progress=progress, device=device)
     ]
 
 

@@ -16,8 +16,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import torch
+
 from ..records import identity
 from ..tasks import Task
+from .devices import CPU
 from .runs import Regime, Result, Run
 from .train import Progress, Session, train
 
@@ -97,6 +100,7 @@ def finish(
     test: bool = False,
     progress: Progress | None = None,
     failing: Failing | None = None,
+    device: torch.device = CPU,
 ) -> list[Result]:
     """Train a group of runs, those in brackets until they fall behind, the others to their end.
 
@@ -110,6 +114,7 @@ def finish(
         failing: gives what is left of a run whose model raises, which then stands in its bracket
             as one that diverged; asks that runs train one at a time. Without it errors are the
             caller's.
+        device: where they train.
 
     Returns:
         A result per run, in their order.
@@ -117,10 +122,12 @@ def finish(
     parts, found = _parts(runs, together), dict[int, Result]()
     if not any(run.bracket for run in runs):
         for part in parts:  # one after the other: no more models in memory than must be
-            own = train(task, [runs[k] for k in part], regime, test=test, progress=progress)
+            own = train(
+                task, [runs[k] for k in part], regime, test=test, progress=progress, device=device
+            )
             found |= zip(part, own, strict=True)
         return [found[k] for k in range(len(runs))]
-    lanes = [_Lanes(task, part, runs, regime, test, progress, failing) for part in parts]
+    lanes = [_Lanes(task, part, runs, regime, test, progress, failing, device) for part in parts]
     for share in RUNGS:
         for some in lanes:
             some.advance(share)
@@ -138,7 +145,7 @@ class _Lanes:
         task: what to train.
         part: the numbers of the runs.
         runs: all there are.
-        regime, test, progress, failing: as in `finish`.
+        regime, test, progress, failing, device: as in `finish`.
 
     Attributes:
         places: for each run, the number that it has in the session.
@@ -155,6 +162,7 @@ class _Lanes:
         test: bool,
         progress: Progress | None,
         failing: Failing | None,
+        device: torch.device,
     ) -> None:
         self.part, self.runs = part, [runs[k] for k in part]
         self.progress, self.failing = progress, failing
@@ -164,7 +172,7 @@ class _Lanes:
         self.stopped: set[int] = set()
         self.places = dict.fromkeys(part, 0)
         try:
-            self.session = Session(task, self.runs, regime, test=test)
+            self.session = Session(task, self.runs, regime, test=test, device=device)
             self.places = {part[run]: k for k, run in enumerate(self.session.order)}
         except Exception as error:
             self._fail(error)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..tasks import Task
+from .devices import CPU
 
 # Parameters, gradients, up to three states, and what a step needs in between.
 _COPIES = 6
-# The bytes that these may take for all lanes together: beyond it more lanes gain nothing.
+# The bytes that these may take for all lanes together: beyond it more lanes gain a processor
+# nothing.
 _PARAMETERS = 512 << 20
 _SHARE = 0.5  # of the free memory
 
@@ -53,18 +55,21 @@ def _kept(task: Task, model: nn.Module, x: Tensor, y: Tensor, own: set[int]) -> 
     return sum(seen.values())
 
 
-def fitting(task: Task, batch_size: int | None = None) -> int:
+def fitting(task: Task, batch_size: int | None = None, device: torch.device = CPU) -> int:
     """How many models of a task may be in training at once; at least one.
 
     Args:
         task: what is trained.
         batch_size: samples in a mini-batch; the task's own number by default.
+        device: where.
     """
     width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
     parameters = width * _COPIES * task.parameters()
     batch = batch_size or task.batch_size
     # Gradients of activations take as much again as the activations.
     each = parameters + 2 * batch * activations(task)
+    if device.type != "cpu":
+        return max(1, int(_SHARE * free(device)) // each)
     return max(1, min(_PARAMETERS // parameters, int(_SHARE * available()) // each))
 
 
@@ -79,6 +84,12 @@ def available() -> int:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return 4 << 30
+
+
+def free(device: torch.device) -> int:
+    """Bytes of a GPU's memory that are free, with what torch holds of it and does not use."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held
 
 
 def evaluated(task: Task, most: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from ..tasks import Task
+from .devices import CPU
 from .draws import Draws
 from .memory import evaluated
 
@@ -28,21 +29,24 @@ class Population:
     Args:
         task: whose model, loss and metric.
         seeds: a seed per lane.
+        device: where the models train; they are built on the processor, from the same numbers
+            wherever they go.
 
     Attributes:
         parameters: one tensor per parameter of the model, stacked over lanes: (lanes, *shape).
     """
 
-    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
-        self.task, self.lanes = task, len(seeds)
+    def __init__(self, task: Task, seeds: Sequence[int], device: torch.device = CPU) -> None:
+        self.task, self.lanes, self.device = task, len(seeds), device
         models = [build(task, seed) for seed in seeds]
         self.model = models[0]
         self.whole = _Whole(task, self.model, _changing(task, self.model))
-        self.draws = Draws(seeds)
+        self.draws = Draws(seeds, device)
         self.names = [n for n, p in self.model.named_parameters() if p.requires_grad]
         each = [dict(m.named_parameters()) for m in models]
         self.parameters = [
-            torch.stack([p[name].detach() for p in each]).requires_grad_() for name in self.names
+            torch.stack([p[name].detach() for p in each]).to(device).requires_grad_()
+            for name in self.names
         ]
         # What is not trained is shared, unless the seed decided it or training changes it.
         self.fixed = {}
@@ -50,8 +54,13 @@ class Population:
         for name, values in _not_trained(models).items():
             alike = all(torch.equal(value, values[0]) for value in values)
             alike = alike and (name not in self.whole.changing or self.lanes == 1)
-            self.fixed[name] = values[0] if alike else torch.stack(values)
             self.fixed_dims[name] = None if alike else 0
+            if not alike:
+                self.fixed[name] = torch.stack(values).to(device)
+        if device.type != "cpu":
+            self.model.to(device)
+        for name, (value,) in _not_trained(models[:1]).items():
+            self.fixed.setdefault(name, value)
         self._settle()
 
     def _settle(self) -> None:
@@ -71,7 +80,7 @@ class Population:
         Args:
             lanes: their numbers, one or more.
         """
-        chosen = torch.tensor(lanes)
+        chosen = torch.tensor(lanes, device=self.device)
         self.lanes = len(lanes)
         self.draws.keep(lanes)
         self.parameters = [
@@ -181,7 +190,7 @@ class Population:
         """Loss and metric (count, 2) of these lanes."""
         task, step, total = self.task, self.task.step, len(data[0])
         pieces = list(zip(*(values.split(samples) for values in data), strict=True))
-        loss = torch.zeros(count)
+        loss = torch.zeros(count, device=self.device)
         outputs = []
         for x, y in pieces:
             if step is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..engines.numba import Launch
+from ..engines import numba
 from ..rules.core import Rule
 from ..tape import trace
 from .population import Population
 from .runs import Run
+
+Engine = Literal["numba", "triton"]
 
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "effective_lr")
 
@@ -47,17 +49,21 @@ class Descent:
         population: the models.
         runs: what each lane runs, lanes of one rule side by side.
         steps: how many each takes in all, for its schedule.
+        engine: what steps; by default the one for the population's device.
     """
 
-    def __init__(self, population: Population, runs: Sequence[Run], steps: int) -> None:
+    def __init__(
+        self, population: Population, runs: Sequence[Run], steps: int, engine: Engine | None = None
+    ) -> None:
         self.population = population
+        engine = engine or ("numba" if population.device.type == "cpu" else "triton")
         self.watching = False
         self.seen: dict[str, Tensor] = {}
         self.slices = []
         first = 0
         for rule, members in groupby(runs, key=lambda run: run.rule):
             own = list(members)
-            self.slices.append(_Slice(population, rule, own, first, steps))
+            self.slices.append(_Slice(population, rule, own, first, steps, engine))
             first += len(own)
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -93,10 +99,16 @@ class _Slice:
     """The lanes of one rule: a row of scalars for each, and each lane's tensors by themselves."""
 
     def __init__(
-        self, population: Population, rule: Rule, runs: Sequence[Run], first: int, steps: int
+        self,
+        population: Population,
+        rule: Rule,
+        runs: Sequence[Run],
+        first: int,
+        steps: int,
+        engine: Engine,
     ) -> None:
         self.rule, self.program, self.steps = rule, trace(rule), steps
-        self.taken = 0
+        self.engine, self.taken = engine, 0
         tensors = [p.detach()[first : first + len(runs)] for p in population.parameters]
         hypers = [run.scalars for run in runs]
         # A slot that begins at the learning rate begins at that of the first step.
@@ -109,10 +121,12 @@ class _Slice:
             for tensor in tensors
         ]
         self._lay_out(population, runs, slots, first)
-        for row, (hyper, start) in enumerate(zip(hypers, starts, strict=True)):
+        rows = []
+        for hyper, start in zip(hypers, starts, strict=True):
             begun = {slot: rule.initial(slot, start) for slot in rule.scalars}
             known: dict[str, Any] = {**hyper, **begun, "t": 0}
-            self.launch.scalars[row] = [known[name] for name in self.program.scalars]
+            rows.append([known[name] for name in self.program.scalars])
+        self.launch.write(0, np.array(rows, np.float64))
 
     def _lay_out(
         self,
@@ -130,7 +144,7 @@ class _Slice:
         shapes = [tuple(t.shape[1:]) for _ in runs for t in tensors]
         self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
         dtype = str(tensors[0].dtype).removeprefix("torch.")
-        self.launch = Launch(self.program, dtype, shapes, self.lane_of, models=self.lane_of)
+        self._build(dtype, shapes, population.device)
         self.frozen: set[int] = set()
         self._point(0, [t.data_ptr() for t in tensors], 0)
         for k in range(len(self.rule.array_slots)):
@@ -143,6 +157,20 @@ class _Slice:
         # A formula may use its learning rate for its first state alone, as Rprop's does.
         self.lr = names.index("lr") if changing and "lr" in names else None
 
+    def _build(self, dtype: str, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
+        """Make what steps these tensors, and `go`, which does it on so many threads."""
+        self.launch: Any
+        if self.engine == "numba":
+            self.launch = numba.Launch(self.program, dtype, shapes, self.lane_of, self.lane_of)
+            self.go = self.launch
+            return
+        from ..engines import triton  # which only who has a GPU need have
+
+        self.launch = launch = triton.Launch(
+            self.program, dtype, shapes, self.lane_of, self.lane_of, device=device
+        )
+        self.go = lambda threads: launch()
+
     def _point(self, column: int, stacked: Sequence[int], first: int) -> None:
         """Fill a column of the pointers from the addresses of stacked tensors."""
         lanes = self.lanes[:, None] + first
@@ -152,9 +180,9 @@ class _Slice:
         self.taken += 1
         if self.lr is not None:
             factors = _factors(self.runs, self.taken, self.steps)
-            self.launch.scalars[:, self.lr] = self.rates * factors
+            self.launch.write(self.lr, (self.rates * factors)[:, None])
         self._point(1, gradients, self.first)
-        self.launch(threads)
+        self.go(threads)
 
     def freeze(self, lanes: Sequence[int]) -> None:
         self.frozen.update(k - self.first for k in lanes)
@@ -162,7 +190,7 @@ class _Slice:
 
     def keep(self, lanes: Sequence[int], population: Population, first: int) -> None:
         """Go on with these of its lanes; they stand in the population from `first` on."""
-        chosen = torch.tensor(lanes)
+        chosen = torch.tensor(lanes, device=population.device)
         slots = [[slot.index_select(0, chosen) for slot in own] for own in self.slots]
         scalars, frozen = self.launch.scalars[list(lanes)], self.frozen
         self._lay_out(population, [self.runs[k] for k in lanes], slots, first)
@@ -194,7 +222,8 @@ def _factors(runs: Sequence[Run], step: int, steps: int) -> list[float]:
 
 def _initial(tensor: Tensor, rule: Rule, slot: str, hypers: Sequence[dict[str, float]]) -> Tensor:
     """A slot's first values, which may differ from lane to lane."""
-    values = torch.tensor([rule.initial(slot, hyper) for hyper in hypers], dtype=tensor.dtype)
+    begun = [rule.initial(slot, hyper) for hyper in hypers]
+    values = torch.tensor(begun, dtype=tensor.dtype, device=tensor.device)
     return values.view(-1, *[1] * (tensor.ndim - 1)).expand(tensor.shape).contiguous()
 
 
@@ -211,8 +240,10 @@ class Search:
         self.population, self.runs, self.steps, self.taken = population, list(runs), steps, 0
         # Random search knows no gradient, and where it goes depends on none.
         self.watching = False
-        self.seen = dict.fromkeys(DIAGNOSTICS, torch.full((len(runs),), torch.nan))
-        self.moving = torch.ones(len(runs), dtype=torch.bool)
+        device = population.device
+        self.seen = dict.fromkeys(DIAGNOSTICS, torch.full((len(runs),), torch.nan, device=device))
+        self.moving = torch.ones(len(runs), dtype=torch.bool, device=device)
+        # Drawn on the processor, so that the draws are the same wherever the models are.
         self.spread = torch.tensor([run.scalars["lr"] for run in runs])
         self.generators = [torch.Generator().manual_seed(run.seed) for run in runs]
 
@@ -225,7 +256,7 @@ class Search:
             (
                 torch.stack([torch.randn(p.shape[1:], generator=g) for g in self.generators])
                 * _column(spread, p)
-            ).to(p.dtype)
+            ).to(p.device, p.dtype)
             for p in best
         ]
         before = self.population.losses(best, x, y)

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from ..tasks import Task
+from .devices import CPU
+from .draws import Generators
+from .placing import placed, sent
 from .population import Population
 from .runs import RandomSearch, Regime, Result, Run, batches
-from .steppers import DIAGNOSTICS, Descent, Search
+from .steppers import DIAGNOSTICS, Descent, Engine, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
 
@@ -31,6 +34,7 @@ def train(
     *,
     test: bool = False,
     progress: Progress | None = None,
+    device: torch.device = CPU,
 ) -> list[Result]:
     """Train these runs at the same time, each in a lane of its own, to their end.
 
@@ -43,11 +47,12 @@ def train(
         regime: how long, and on which mini-batches.
         test: measure the trained models on the test set as well.
         progress: called after every step with the number of runs it advanced.
+        device: where.
 
     Returns:
         A result per run, in their order.
     """
-    session = Session(task, runs, regime, test=test)
+    session = Session(task, runs, regime, test=test, device=device)
     session.advance(progress=progress)
     return session.results()
 
@@ -60,6 +65,9 @@ class Session:
         runs: one lane each.
         regime: how long, and on which mini-batches.
         test: measure on the test set too, before the first step and after the last.
+        device: where they train. A GPU is asked for its losses only when the runs are measured:
+            a lane that diverged is frozen then, and `diverged_at` is still the step it was lost at.
+        engine: what steps; by default the one for the device.
 
     Attributes:
         runs: lanes of one rule side by side.
@@ -70,7 +78,14 @@ class Session:
     """
 
     def __init__(
-        self, task: Task, runs: Sequence[Run], regime: Regime, *, test: bool = False
+        self,
+        task: Task,
+        runs: Sequence[Run],
+        regime: Regime,
+        *,
+        test: bool = False,
+        device: torch.device = CPU,
+        engine: Engine | None = None,
     ) -> None:
         regimes = {regime.under(run.recipe) for run in runs}
         if len(regimes) > 1:
@@ -88,36 +103,48 @@ class Session:
         self.order = sorted(range(len(runs)), key=lambda k: names[k])
         self.runs = [runs[k] for k in self.order]
         self.lanes = list(range(len(runs)))
-        self.population = Population(task, [run.seed for run in self.runs])
-        stepper = Search if searching.pop() else Descent
-        self.stepper: Search | Descent = stepper(self.population, self.runs, self.steps)
+        self.device, self.data = device, placed(task, device)
+        self.population = Population(task, [run.seed for run in self.runs], device)
+        self.stepper: Search | Descent = (
+            Search(self.population, self.runs, self.steps) if searching.pop()
+            else Descent(self.population, self.runs, self.steps, engine)
+        )  # fmt: skip
         self.diverged_at: list[int | None] = [None] * len(runs)
         self.stopped_at: list[int | None] = [None] * len(runs)
         self.stopped_why: list[str | None] = [None] * len(runs)
         self.taken = 0
-        self.limit = torch.full((len(runs),), torch.inf)
+        self.limit = torch.full((len(runs),), torch.inf, device=device)
+        self.sound = _Sound(len(runs), device)
+        # Whether a lane is frozen at the very step at which it is lost. To ask a GPU after every
+        # step would be to wait for it.
+        self.at_once = device.type == "cpu"
         self.curves: list[dict[str, list[float]]] = [{name: [] for name in _CURVES} for _ in runs]
-        self.summed = torch.zeros(len(runs))
+        self.summed = torch.zeros(len(runs), device=device)
         # A model that draws numbers as it trains, as dropout does, draws the same ones every
         # time, whatever else trains between two of its steps.
-        self.random = torch.Generator().manual_seed(runs[0].seed).get_state()
+        self.generators = Generators(device)
+        self.random = self.generators.seeded(runs[0].seed)
         self.ahead = iter(self)
 
     def __iter__(self) -> Iterator[int]:
         """The numbers of the steps, each after it was taken."""
         milestones = set(self.regime.milestones(len(self.task.train[0])))
         count = 0
-        untrained = self._measure(torch.full((len(self.lanes),), torch.nan), 0)
+        nothing = torch.full((len(self.lanes),), torch.nan, device=self.device)
+        untrained = self._measure(nothing, 0)
         self.limit = EXPLODED * untrained.abs().nan_to_num(0.0, 0.0).clamp(min=1.0)
         for step, (x, y) in enumerate(self._batches(), start=1):
             self.stepper.watching = step in milestones
             losses = self.stepper.step(x, y)
-            self._watch(losses, step)
+            if self.at_once:
+                self._watch(losses, step)
+            else:
+                self.sound.note(losses, self.limit)
             self.summed += losses
             count += 1
             if step in milestones:
                 self._measure(self.summed / count, step)
-                self.summed, count = torch.zeros(len(self.lanes)), 0
+                self.summed, count = torch.zeros(len(self.lanes), device=self.device), 0
             yield step
 
     def advance(self, until: int | None = None, progress: Progress | None = None) -> None:
@@ -129,15 +156,18 @@ class Session:
         """
         if not self.lanes or (until is not None and until <= self.taken):
             return
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self.random)
+        outer = self.generators.state()
+        try:
+            self.generators.become(self.random)
             for step in self.ahead:
                 self.taken = step
                 if progress is not None:
                     progress(len(self.lanes))
                 if step == until:
                     break
-            self.random = torch.get_rng_state()
+            self.random = self.generators.state()
+        finally:
+            self.generators.become(outer)
 
     def rung(self, share: float) -> int:
         """The first step that is measured after this share of all steps."""
@@ -155,19 +185,20 @@ class Session:
         kept = [lane for lane, run in enumerate(self.lanes) if run not in reasons]
         self.lanes = [self.lanes[lane] for lane in kept]
         self.summed, self.limit = self.summed[kept], self.limit[kept]
+        self.sound.keep(kept)
         if kept:
             self.stepper.keep(kept)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Mini-batches (lanes, batch, …); lanes of one seed see the same."""
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
-        x, y = self.task.train
+        x, y = self.data.train
         streams = [batches(len(x), self.regime, seed) for seed in seeds]
         stream_of = [seeds.index(run.seed) for run in self.runs]
         for indices in zip(*streams, strict=True):
             lane_of = torch.tensor([stream_of[run] for run in self.lanes])
             index = torch.from_numpy(np.stack(indices))[lane_of]
-            flat, shape = index.reshape(-1), index.shape
+            flat, shape = sent(index.reshape(-1), self.device), index.shape
             yield (
                 x.index_select(0, flat).view(*shape, *x.shape[1:]),
                 y.index_select(0, flat).view(*shape, *y.shape[1:]),
@@ -178,31 +209,35 @@ class Session:
         sound = losses.abs() <= self.limit
         if bool(sound.all()):
             return
-        lost = [
-            lane
-            for lane in torch.nonzero(~sound)[:, 0].tolist()
-            if self.diverged_at[self.lanes[lane]] is None
-        ]
+        self._lose(dict.fromkeys(torch.nonzero(~sound)[:, 0].tolist(), step))
+
+    def _lose(self, steps: Mapping[int, int]) -> None:
+        """Freeze those of these lanes that are not yet; each was lost at a step."""
+        lost = [lane for lane in steps if self.diverged_at[self.lanes[lane]] is None]
         for lane in lost:
-            self.diverged_at[self.lanes[lane]] = step
+            self.diverged_at[self.lanes[lane]] = steps[lane]
         if lost:
             self.stepper.freeze(lost)
 
     def _measure(self, train_loss: Tensor, step: int) -> Tensor:
         """Evaluate all lanes; their validation losses."""
-        loss, metric = self.population.evaluate(self.task.validation)
-        self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric)
-        self._keep(**(self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))))
+        if step and not self.at_once:
+            self._lose(self.sound.lost(step))
+        loss, metric = self.population.evaluate(self.data.validation)
+        seen = self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))
+        self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric, **seen)
         if step:
             self._watch(loss, step)  # a run may be lost by its last step
         if self.test and step in (0, self.steps):
-            tested = self.population.evaluate(self.task.test)
+            tested = self.population.evaluate(self.data.test)
             self._keep(test_loss=tested[0], test_metric=tested[1])
         return loss
 
     def _keep(self, **values: Tensor) -> None:
-        for name, value in values.items():
-            for run, number in zip(self.lanes, value.detach().double().tolist(), strict=True):
+        # All at once: every transfer waits for the device.
+        rows = torch.stack([value.detach().double() for value in values.values()]).tolist()
+        for name, row in zip(values, rows, strict=True):
+            for run, number in zip(self.lanes, row, strict=True):
                 self.curves[run][name].append(number)
 
     def results(self) -> list[Result]:
@@ -218,6 +253,32 @@ class Session:
                 stopped_why=self.stopped_why[run],
             )  # fmt: skip
         return [result for result in found if result is not None]
+
+
+class _Sound:
+    """On the device, for how many steps the loss of each lane was a number and did not explode.
+
+    Args:
+        lanes: how many.
+        device: where their losses are.
+    """
+
+    def __init__(self, lanes: int, device: torch.device) -> None:
+        self.alive = torch.ones(lanes, dtype=torch.bool, device=device)
+        self.steps = torch.zeros(lanes, dtype=torch.int64, device=device)
+
+    def note(self, losses: Tensor, limit: Tensor) -> None:
+        """Look at the losses (lanes,) of one more step, without waiting for them."""
+        self.alive &= losses.abs() <= limit
+        self.steps += self.alive
+
+    def lost(self, step: int) -> dict[int, int]:
+        """The lanes that were lost by this step, each with the step at which it was."""
+        return {k: count + 1 for k, count in enumerate(self.steps.tolist()) if count < step}
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with these lanes alone."""
+        self.alive, self.steps = self.alive[list(lanes)], self.steps[list(lanes)]
 
 
 def _unseen(like: Tensor) -> Tensor:

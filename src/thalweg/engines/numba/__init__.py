@@ -112,6 +112,15 @@ class Launch:
         addresses = [table.ctypes.data for table in tables]
         self._header[:6] = [self._tickets.ctypes.data, len(self._last), *addresses]
 
+    def write(self, column: int, values: Floats) -> None:
+        """Write scalars of all rows, from a column on.
+
+        Args:
+            column: the first.
+            values: float64 (rows, columns).
+        """
+        self.scalars[:, column : column + values.shape[1]] = values
+
     def __call__(self, threads: int) -> None:
         """Step once, on at most this many threads."""
         steps, moving = self._steps, self._moving

@@ -1,0 +1,90 @@
+"""Where runs train: on the processor, or on a GPU."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from ..errors import UsageError
+from ..optim.device import trouble_with_device
+
+CPU = torch.device("cpu")
+AUTO = "auto"
+
+
+def wanted(device: str | torch.device | None) -> torch.device | None:
+    """The device that is asked for, with its number; None where the fastest is to be taken.
+
+    Args:
+        device: cpu, cuda, cuda:1 and so on; None or "auto" for whichever is measured to be faster.
+
+    Raises:
+        UsageError: it is no device, or nothing can train on it here.
+    """
+    if device is None or device == AUTO:
+        return None
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise _refused(device, "is no device") from error
+    if found.type not in ("cpu", "cuda"):
+        raise _refused(device, "is not supported")
+    if why := trouble(found):
+        raise _refused(device, f"cannot be used: {why}")
+    return _numbered(found)
+
+
+def candidates(device: torch.device | None) -> tuple[list[torch.device], str]:
+    """The devices to measure, and what keeps a GPU that is there from being one of them.
+
+    Args:
+        device: from `wanted`.
+    """
+    if device is not None:
+        return [device], ""
+    if not torch.cuda.is_available():
+        return [CPU], ""
+    gpu = _numbered(torch.device("cuda"))
+    why = trouble(gpu)
+    return ([CPU], f"not on {gpu}: {why}") if why else ([CPU, gpu], "")
+
+
+def trouble(device: torch.device) -> str:
+    """What keeps runs from training on a device, if anything does."""
+    if device.type == "cpu":
+        return ""
+    if not torch.cuda.is_available():
+        return "torch sees no GPU here"
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        return f"there {'is' if count == 1 else 'are'} {count}, counted from cuda:0"
+    return trouble_with_device(torch.zeros(1, device=device))
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until all that was asked of a device is done."""
+    if device.type != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def release(device: torch.device) -> None:
+    """Give back the memory of what nobody uses any more."""
+    gc.collect()  # a session that was left early is held by its own iterator
+    if device.type != "cpu":
+        torch.cuda.empty_cache()
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """The device with its number: what is written down must mean the same tomorrow."""
+    if device.type == "cpu":
+        return CPU
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None
+                        else device.index)  # fmt: skip
+
+
+def _refused(device: object, why: str) -> UsageError:
+    return UsageError(
+        f"device={str(device)!r} {why}; give cpu, the cuda or cuda:N of a GPU of compute "
+        "capability 8.0 or newer (with triton, and a build of torch for it), or auto"
+    )

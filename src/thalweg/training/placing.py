@@ -1,0 +1,47 @@
+"""A task's data where it is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ..tasks import Task
+from ..tasks.prepare import Pair
+
+_sent: WeakKeyDictionary[Task, dict[torch.device, Placed]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The data of a task, on one device."""
+
+    train: Pair
+    validation: Pair
+    test: Pair
+
+
+def placed(task: Task, device: torch.device) -> Placed:
+    """The data of a task on a device, where it stays for as long as there is the task.
+
+    Args:
+        task: whose data.
+        device: where it is wanted.
+    """
+    if device.type == "cpu":
+        return Placed(task.train, task.validation, task.test)
+    known = _sent.setdefault(task, {})
+    if device not in known:
+        known[device] = Placed(*(
+            (x.to(device), y.to(device)) for x, y in (task.train, task.validation, task.test)
+        ))  # fmt: skip
+    return known[device]
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """What the processor has just made, on a device, without waiting for that."""
+    if device.type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
