@@ -28,7 +28,7 @@ class Generators:
     def seeded(self, seed: int) -> State:
         """What their states would be after `torch.manual_seed`."""
         devices = [CPU] if self.gpu is None else [CPU, self.gpu]
-        return [torch.Generator(device).manual_seed(seed).get_state() for device in devices]
+        return [_generator(device).manual_seed(seed).get_state() for device in devices]
 
     def state(self) -> State:
         """What their states are."""
@@ -41,6 +41,10 @@ class Generators:
         torch.set_rng_state(state[0])
         if self.gpu is not None:
             torch.cuda.set_rng_state(state[1], self.gpu)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    return torch.Generator(device)
 
 
 class Draws:

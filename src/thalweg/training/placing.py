@@ -1,7 +1,8 @@
-"""A task's data where it is trained on."""
+"""Data where it is needed: on the device that trains on it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -45,3 +46,8 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return values
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def picked(values: Tensor, lanes: Sequence[int]) -> Tensor:
+    """What belongs to these lanes, of values that have one for each."""
+    return values.index_select(0, torch.tensor(lanes, dtype=torch.int64).to(values.device))

@@ -80,7 +80,7 @@ class Population:
         Args:
             lanes: their numbers, one or more.
         """
-        chosen = torch.tensor(lanes, device=self.device)
+        chosen = torch.tensor(lanes).to(self.device)
         self.lanes = len(lanes)
         self.draws.keep(lanes)
         self.parameters = [

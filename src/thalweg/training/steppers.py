@@ -13,6 +13,7 @@ from torch import Tensor
 from ..engines import numba
 from ..rules.core import Rule
 from ..tape import trace
+from .placing import picked
 from .population import Population
 from .runs import Run
 
@@ -190,8 +191,7 @@ class _Slice:
 
     def keep(self, lanes: Sequence[int], population: Population, first: int) -> None:
         """Go on with these of its lanes; they stand in the population from `first` on."""
-        chosen = torch.tensor(lanes, device=population.device)
-        slots = [[slot.index_select(0, chosen) for slot in own] for own in self.slots]
+        slots = [[picked(slot, lanes) for slot in own] for own in self.slots]
         scalars, frozen = self.launch.scalars[list(lanes)], self.frozen
         self._lay_out(population, [self.runs[k] for k in lanes], slots, first)
         self.launch.scalars[:] = scalars
@@ -223,7 +223,7 @@ def _factors(runs: Sequence[Run], step: int, steps: int) -> list[float]:
 def _initial(tensor: Tensor, rule: Rule, slot: str, hypers: Sequence[dict[str, float]]) -> Tensor:
     """A slot's first values, which may differ from lane to lane."""
     begun = [rule.initial(slot, hyper) for hyper in hypers]
-    values = torch.tensor(begun, dtype=tensor.dtype, device=tensor.device)
+    values = torch.tensor(begun, dtype=tensor.dtype).to(tensor.device)
     return values.view(-1, *[1] * (tensor.ndim - 1)).expand(tensor.shape).contiguous()
 
 
@@ -266,12 +266,12 @@ class Search:
         return before
 
     def freeze(self, lanes: Sequence[int]) -> None:
-        self.moving[list(lanes)] = False
+        self.moving.index_fill_(0, torch.tensor(lanes).to(self.moving.device), False)
 
     def keep(self, lanes: Sequence[int]) -> None:
         self.population.keep(lanes)
         self.runs = [self.runs[k] for k in lanes]
-        self.moving, self.spread = self.moving[list(lanes)], self.spread[list(lanes)]
+        self.moving, self.spread = picked(self.moving, lanes), picked(self.spread, lanes)
         self.seen = {name: values[: len(lanes)] for name, values in self.seen.items()}
         self.generators = [self.generators[k] for k in lanes]
 

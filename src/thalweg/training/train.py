@@ -12,7 +12,7 @@ from torch import Tensor
 from ..tasks import Task
 from .devices import CPU
 from .draws import Generators
-from .placing import placed, sent
+from .placing import picked, placed, sent
 from .population import Population
 from .runs import RandomSearch, Regime, Result, Run, batches
 from .steppers import DIAGNOSTICS, Descent, Engine, Search
@@ -184,7 +184,7 @@ class Session:
             self.stopped_at[run], self.stopped_why[run] = self.taken, why
         kept = [lane for lane, run in enumerate(self.lanes) if run not in reasons]
         self.lanes = [self.lanes[lane] for lane in kept]
-        self.summed, self.limit = self.summed[kept], self.limit[kept]
+        self.summed, self.limit = picked(self.summed, kept), picked(self.limit, kept)
         self.sound.keep(kept)
         if kept:
             self.stepper.keep(kept)
@@ -278,7 +278,7 @@ class _Sound:
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with these lanes alone."""
-        self.alive, self.steps = self.alive[list(lanes)], self.steps[list(lanes)]
+        self.alive, self.steps = picked(self.alive, lanes), picked(self.steps, lanes)
 
 
 def _unseen(like: Tensor) -> Tensor:
