@@ -75,9 +75,7 @@ def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
     away = [t for t in tensors if not isinstance(t, Pretended) and t.dim()]
     if away and name not in _MIXING:
         raise RuntimeError(f"{name}: a tensor {tuple(away[0].shape)} is on the processor")
-    home = kwargs.get("device") == CPU or (
-        name == "copy_" and not isinstance(args[0], Pretended)
-    )
+    home = kwargs.get("device") == CPU or (name == "copy_" and not isinstance(args[0], Pretended))
     if home or name in _RETURNING:
         waits.append(name)
     raw, named = tree_map_only(Pretended, lambda t: t.raw, (args, kwargs))

@@ -166,6 +166,8 @@ def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
     (together, threads), taken = min(measured.items(), key=itemgetter(1))
     mode: Mode = "lanes" if together > 1 else "one by one"
+    if mode != "lanes" and len(measured) > 1:
+        why.append(f"as lanes they took {max(measured.values()):.0f} µs")
     return Execution(mode, together, 1, threads, taken, alone, "; ".join(why), str(place))
 
 
