@@ -60,6 +60,31 @@ def task() -> Any:
     return Task(model=model, train=(x, np.argmax(x[:, :3], axis=1)), batch_size=16)
 
 
+def autoencoder() -> Any:
+    """A step of one's own, and what is not trained: a frozen layer and a buffer that all share."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from thalweg.tasks import Task
+
+    class Autoencoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.outer = nn.Linear(5, 2), nn.Linear(2, 5)
+            self.inner.requires_grad_(False)
+            self.register_buffer("scale", torch.ones(5))
+
+        def forward(self, x: Any) -> Any:
+            return self.outer(self.inner(x)) * self.scale
+
+    def step(model: Any, batch: Any) -> Any:
+        return functional.mse_loss(model(batch[0]), batch[0])
+
+    x = np.random.default_rng(0).normal(size=(80, 5))
+    return Task(model=Autoencoder, train=(x, x), step=step, batch_size=16)
+
+
 def regime() -> Any:
     from thalweg.training.runs import Regime
 
@@ -82,11 +107,13 @@ def runs() -> list[Any]:
     ]
 
 
-def trained(own: list[Any], stopped: tuple[int, ...] = (), **where: Any) -> list[Any]:
+def trained(
+    own: list[Any], stopped: tuple[int, ...] = (), make: Any = task, **where: Any
+) -> list[Any]:
     """The results of these runs, of which some are stopped at a quarter."""
     from thalweg.training.train import Session
 
-    session = Session(task(), own, regime(), test=True, **where)
+    session = Session(make(), own, regime(), test=True, **where)
     session.advance(session.rung(0.25))
     if stopped:
         session.stop(dict.fromkeys(stopped, "behind"))
@@ -126,6 +153,15 @@ def a_device_trains_as_the_processor(lanes: int) -> None:
     wanted = trained(own, stopped)
     assert_same(trained(own, stopped, device=DEVICE), wanted, rtol=1e-9)
     assert any(r.diverged_at for r in wanted) == (lanes > 3)
+
+
+def a_step_of_ones_own_and_what_is_not_trained() -> None:
+    from pretended import DEVICE
+
+    double()
+    for own in (runs()[:3], runs()[:1]):
+        wanted = trained(own, make=autoencoder)
+        assert_same(trained(own, make=autoencoder, device=DEVICE), wanted, rtol=1e-9)
 
 
 def random_search_draws_the_same_numbers() -> None:

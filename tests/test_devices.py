@@ -67,6 +67,12 @@ def test_a_device_trains_as_the_processor(interpreted: Interpreted, lanes: int) 
 
 @needs_triton
 @needs_pretence
+def test_a_step_of_ones_own_and_what_is_not_trained(interpreted: Interpreted) -> None:
+    interpreted(cells.a_step_of_ones_own_and_what_is_not_trained)
+
+
+@needs_triton
+@needs_pretence
 def test_random_search_draws_the_same_numbers_everywhere(interpreted: Interpreted) -> None:
     interpreted(cells.random_search_draws_the_same_numbers)
 
