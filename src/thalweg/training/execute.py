@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
@@ -27,8 +26,9 @@ from .train import Progress, Session
 
 LANES = 128  # more gain little and cost memory
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
-_WORTH = 20  # seconds that a race must take before it pays to start processes for it
+_START = 4.0  # seconds that it takes to start processes
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
+_ENOUGH = 10.0  # seconds of timing after which no way gets another burst
 
 Mode = Literal["lanes", "processes", "one by one"]
 
@@ -39,10 +39,11 @@ class Execution:
 
     Attributes:
         mode: runs together as lanes, in processes, or one after the other.
-        lanes: how many train together.
+        lanes: how many train together, in each process.
         processes: how many processes train at once.
         threads: how many each of them uses.
-        microseconds: per run and step, this way; None where nothing was measured.
+        microseconds: per run and step, this way; None where nothing was measured. Of processes
+            one was timed, and the others are taken to do as much beside it.
         alone: per run and step, one after the other.
         why: what kept the runs from training as lanes, if something did.
     """
@@ -61,6 +62,11 @@ class Execution:
         for name in ("lanes", "processes", "threads"):
             count(name, getattr(self, name))
 
+    def seconds(self, work: int) -> float:
+        """What so many run-steps are expected to take; only where something was measured."""
+        assert self.microseconds is not None
+        return self.microseconds * work / 1e6 + _START * (self.processes > 1)
+
     @property
     def group(self) -> int:
         """How many runs finish and are recorded together."""
@@ -68,8 +74,10 @@ class Execution:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        several = self.processes > 1
+        where = f"in {self.processes} processes of one thread each" if several else threads
         ways = {
-            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {threads}",
+            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {where}",
             "processes": f"runs in {self.processes} processes of one thread each",
             "one by one": f"runs one after the other, {threads}",
         }
@@ -85,7 +93,7 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     """Measure a few steps each way and take the fastest.
 
     Lanes are left out where the model cannot be vectorized over them, processes where the race
-    is short or cannot be sent to one.
+    is over before they would have started or cannot be sent to one.
 
     Args:
         task: what will be trained.
@@ -94,23 +102,46 @@ def choose(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     """
     sample = [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
     lanes = min(LANES, fitting(task, regime.batch_size), len(sample))
-    processes = min(cores(), len(runs))
     why: list[str] = []
     measured = _measure(task, sample, regime, lanes, why)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
     ways = []
     for (together, threads), taken in measured.items():
         mode: Mode = "lanes" if together > 1 else "one by one"
-        ways.append((taken, Execution(mode, together, 1, threads, taken, alone)))
-    expected = alone * len(runs) * regime.steps(len(task.train[0])) / 1e6
-    if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
-        share = measured[1, 1] / processes
-        ways.append((share, Execution("processes", 1, processes, 1, share, alone)))
-    fastest = min(ways, key=itemgetter(0))[1]
+        ways.append(Execution(mode, together, 1, threads, taken, alone))
+    work = len(runs) * regime.steps(len(task.train[0]))
+    soonest = min(way.seconds(work) for way in ways)
+    if soonest > _START and workers.reachable(task, runs):
+        ways += _in_processes(measured, len(runs), fitting(task, regime.batch_size))
+    fastest = min(ways, key=lambda way: way.seconds(work))
     stacked = [taken for (together, _), taken in measured.items() if together > 1]
     if stacked and fastest.mode != "lanes":
         why.append(f"as lanes they took {min(stacked):.0f} µs")
     return replace(fastest, why="; ".join(why))
+
+
+def _in_processes(
+    measured: Mapping[tuple[int, int], float], runs: int, fits: int
+) -> list[Execution]:
+    """The ways to share the runs out to processes.
+
+    Args:
+        measured: microseconds per run and step by (runs together, threads).
+        runs: how many there are.
+        fits: how many models may be in memory at once.
+    """
+    processes = min(cores(), runs, fits)
+    if processes == 1:
+        return []
+    alone = min(taken for (together, _), taken in measured.items() if together == 1)
+    ways = []
+    for (together, threads), taken in measured.items():
+        lanes = min(together, fits // processes, -(-runs // processes))
+        # Far fewer lanes than were measured would be slower than that.
+        if threads == 1 and lanes >= together / 2:
+            mode: Mode = "lanes" if lanes > 1 else "processes"
+            ways.append(Execution(mode, lanes, processes, 1, taken / processes, alone))
+    return ways
 
 
 def _measure(
@@ -149,7 +180,7 @@ def _measure(
                 break
             lanes //= 2
     for _ in range(_BURSTS - 1):
-        if time.perf_counter() - started > _WORTH / 2:
+        if time.perf_counter() - started > _ENOUGH:
             break  # where a step takes seconds, one burst tells enough
         for way in ways.values():
             way.burst()
@@ -193,12 +224,13 @@ def execute(
     *,
     test: bool = False,
     progress: Progress | None = None,
+    crew: workers.Crew | None = None,
     cluster: Cluster | None = None,
     folder: Folder | None = None,
 ) -> Generator[tuple[Sequence[Run], list[Result] | Path], None, None]:
     """Train groups of runs and yield each when it is finished.
 
-    Close the generator where it may be left early: it ends the processes it started.
+    Close the generator where it may be left early: it ends the processes it started itself.
 
     Args:
         task: what to train.
@@ -207,28 +239,35 @@ def execute(
         way: from `choose`.
         test: measure the test set too.
         progress: called with the number of run-steps just done.
+        crew: from `hired`, whose processes train one call after the other.
         cluster: of Ray, where they train, if they do; be connected to it.
         folder: where the nodes of that write the records; then files are yielded, not results.
     """
-    elsewhere: Iterator[tuple[Sequence[Run], list[Result] | Path]] = iter(())
     left = {id(group): group for group in groups}
     if cluster is not None:
         elsewhere = clusters.spread(
             task, groups, regime, cluster, together=way.lanes, threads=way.threads, test=test,
             folder=folder,
         )  # fmt: skip
-    elif way.mode == "processes" and len(groups) > 1:
-        processes = min(way.processes, cores(), len(groups))
-        elsewhere = workers.spread(task, groups, regime, processes, test=test)
-    for group, finished in elsewhere:
-        if progress is not None:
-            progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
-        del left[id(group)]
-        yield group, finished
+        for group, finished in elsewhere:
+            if progress is not None:
+                progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
+            del left[id(group)]
+            yield group, finished
+    elif way.processes > 1 and len(groups) > 1:
+        with nullcontext(crew) if crew is not None else hired(task, regime, way) as own:
+            for group, results in own.train(groups, test=test, progress=progress):
+                del left[id(group)]
+                yield group, results
     for group in left.values():
         with thread_count(way.threads):
             results = complete(task, group, regime, way.lanes, test=test, progress=progress)
         yield group, results
+
+
+def hired(task: Task, regime: Regime, way: Execution) -> workers.Crew:
+    """The processes of a way, which start when `execute` first gives them work."""
+    return workers.Crew(task, regime, min(way.processes, cores()), way.lanes)
 
 
 def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
@@ -236,15 +275,39 @@ def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
     groups: list[list[Run]] = []
     for searching in (False, True):
         kind = [run for run in runs if isinstance(run.method, RandomSearch) == searching]
-        room = 0
-        for _, own in groupby(enumerate(kind), key=lambda pair: _company(*pair)):
-            company = [run for _, run in own]
-            if room < len(company):
-                groups.append([])
-                room = way.group
-            groups[-1] += company
-            room -= len(company)
+        alike = groupby(enumerate(kind), key=lambda pair: _company(*pair))
+        companies = [[run for _, run in own] for _, own in alike]
+        if way.mode == "lanes" and way.processes > 1:
+            groups += _evenly(companies, len(kind), way)
+        else:
+            groups += _filled(companies, way.group)
     return groups
+
+
+def _filled(companies: Sequence[Sequence[Run]], size: int) -> list[list[Run]]:
+    """Groups of up to so many runs, or of one company that has more."""
+    groups: list[list[Run]] = []
+    room = 0
+    for company in companies:
+        if room < len(company):
+            groups.append([])
+            room = size
+        groups[-1] += company
+        room -= len(company)
+    return groups
+
+
+def _evenly(companies: Sequence[Sequence[Run]], total: int, way: Execution) -> list[list[Run]]:
+    """Groups of about as many runs each, as many for one process as for another."""
+    rounds = -(-total // (way.lanes * way.processes))
+    count = rounds * way.processes
+    groups: list[list[Run]] = [[] for _ in range(count)]
+    before = 0
+    for company in companies:
+        middle = before + len(company) / 2
+        groups[int(middle * count / total)] += company
+        before += len(company)
+    return [group for group in groups if group]
 
 
 def _company(number: int, run: Run) -> tuple[str, str] | int:
@@ -273,4 +336,7 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = ["LANES", "Execution", "choose", "cores", "execute", "fitting", "grouped", "thread_count"]
+__all__ = [
+    "LANES", "Execution", "choose", "cores", "execute", "fitting", "grouped", "hired",
+    "thread_count",
+]  # fmt: skip
