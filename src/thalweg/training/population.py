@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from ..tasks import Task
 from .draws import Draws
-from .memory import evaluated
+from .memory import evaluated, keep_freed
 
 _EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
 
@@ -34,6 +34,7 @@ class Population:
     """
 
     def __init__(self, task: Task, seeds: Sequence[int]) -> None:
+        keep_freed()
         self.task, self.lanes = task, len(seeds)
         models = [build(task, seed) for seed in seeds]
         self.model = models[0]

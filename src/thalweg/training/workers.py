@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.machinery
 import importlib.util
 import multiprocessing
@@ -30,8 +29,6 @@ from .runs import Regime, Result, Run
 from .train import Progress
 
 _TICK = 0.2  # seconds between two looks at how far they are
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, as malloc.h has them
-_KEPT = 1 << 30  # bytes
 
 
 def reachable(task: Task, runs: Sequence[Run]) -> bool:
@@ -180,7 +177,6 @@ def _begin(homes: Mapping[str, str], freight: bytes, done: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    keep_memory()
     _load(homes)
     _given, _done = pickle.loads(freight), done
 
@@ -194,18 +190,6 @@ def _load(homes: Mapping[str, str]) -> None:
             assert spec.loader is not None
             sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[name])
-
-
-def keep_memory() -> None:
-    """Have this process keep the memory that it frees, for as long as it lives.
-
-    Every step of many lanes takes and frees megabytes. Where glibc gives them back each time, the
-    kernel clears fresh pages for the next step, which takes as long as some of the arithmetic.
-    Only for a process of our own: it cannot be undone.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            libc.mallopt(parameter, _KEPT)
 
 
 def _end_with_parent() -> None:
