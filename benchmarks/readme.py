@@ -47,6 +47,30 @@ def lanes(record: dict[str, Any]) -> str:
     return f"Many runs at once ({title}) against a plain torch loop over the same runs: {each}."
 
 
+def races(record: dict[str, Any]) -> list[str]:
+    """One sentence on a whole race."""
+    (_, rows), *_ = record["tables"].items()
+    each = ", ".join(f"{row['ratio']:.1f}× as fast as {row['title']}" for row in rows)
+    return [
+        "",
+        f"A race of {rows[0]['runs']:,} runs of {rows[0]['steps']} steps takes "
+        f"{rows[0]['ours_total']:.0f} s, from start to end: {each} over the same runs.",
+    ]
+
+
+def first(record: dict[str, Any]) -> list[str]:
+    """One sentence on the first step in a fresh process."""
+    (_, rows), *_ = record["tables"].items()
+    own = {cache: [row["rest"]["median"] for row in rows if row["cache"] == cache and row["target"]]
+           for cache in ("cold", "warm")}  # fmt: skip
+    return [
+        "",
+        "First step of a fresh process, beside torch's import of its own compiler: "
+        f"{min(own['cold']):.2f} to {max(own['cold']):.2f} s where the kernel has to be "
+        f"compiled, {min(own['warm']):.2f} to {max(own['warm']):.2f} s where that was done.",
+    ]
+
+
 def roofline(record: dict[str, Any]) -> list[str]:
     """A row per rule: the share of the roof's bandwidth, and the ratio to torch, on large tensors.
 
@@ -92,6 +116,8 @@ def main() -> None:
         *(roofline(recorded("roofline")) if exists("roofline") else []),
         "",
         lanes(lane),
+        *(races(recorded("race_speed")) if exists("race_speed") else []),
+        *(first(recorded("first_step")) if exists("first_step") else []),
         MARKS[1],
     ]
     text = README.read_text(encoding="utf-8")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import nn
 from thalweg.tasks import Task, find
 from thalweg.training import execute as executing
 from thalweg.training import workers
-from thalweg.training.execute import Execution, choose, execute, grouped, thread_count
+from thalweg.training.execute import Execution, choose, execute, grouped, hired, thread_count
 from thalweg.training.runs import RANDOM_SEARCH, Regime, Result, Run, method
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,10 +63,26 @@ def test_processes_are_taken_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> 
     # 6 runs of 4 steps of 0.9 s are worth starting processes for.
     assert choose(task, runs(), REGIME) == Execution("processes", 1, 4, 1, 2.5e5, 9e5)
     measured(monkeypatch, {key: value / 100 for key, value in slow.items()})
-    assert choose(task, runs(), REGIME).mode == "lanes"
+    assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 2, 8e3, 9e3)
     measured(monkeypatch, slow)
     monkeypatch.setattr(executing, "cores", lambda: 1)
-    assert choose(task, runs(), REGIME).mode == "lanes"
+    assert choose(task, runs(), REGIME) == Execution("lanes", 6, 1, 2, 8e5, 9e5)
+
+
+def test_lanes_are_shared_out_to_processes_that_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, many = find("wine-mlp"), runs(300)
+    monkeypatch.setattr(executing, "cores", lambda: 2)
+    measured(monkeypatch, {(1, 2): 9e5, (1, 1): 9e5, (128, 2): 9e4, (128, 1): 1e5})
+    assert choose(task, many, REGIME) == Execution("lanes", 128, 2, 1, 5e4, 9e5)
+    # Half as many in each are taken to be as fast a run, fewer are not.
+    assert choose(task, many[:128], REGIME) == Execution("lanes", 64, 2, 1, 5e4, 9e5)
+    assert choose(task, many[:120], REGIME) == Execution("lanes", 128, 1, 2, 9e4, 9e5)
+    # All of them must fit into memory.
+    monkeypatch.setattr(executing, "fitting", lambda *args: 140)
+    assert choose(task, many, REGIME) == Execution("lanes", 70, 2, 1, 5e4, 9e5)
+    monkeypatch.setattr(executing, "fitting", lambda *args: 1)
+    measured(monkeypatch, {(1, 2): 9e5, (1, 1): 9e5})
+    assert choose(task, many, REGIME).mode == "one by one"
 
 
 def test_what_cannot_be_sent_is_never_given_to_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +206,8 @@ def test_a_way_is_described_with_what_was_measured() -> None:
         "up to 90 runs together as lanes of one stacked model, 2 threads: 50 µs per run and step, "
         "8.0× as fast as one after the other"
     )
+    apart = str(Execution("lanes", 90, 2, 1, 50.0, 400.0))
+    assert apart.startswith("up to 90 runs together as lanes of one stacked model, in 2 processes")
     kept = str(Execution("one by one", 1, 1, 1, 50.0, 50.0, "no lanes, because"))
     assert kept.endswith("50 µs per run and step; no lanes, because")
     alone = str(Execution("one by one", 1, 1, 1, 50.0, 50.0))
@@ -205,6 +224,17 @@ def test_groups_hold_every_run_once_and_keep_random_search_apart() -> None:
     assert [run for g in groups for run in g] == mixed[3:] + mixed[:3]
     for group in groups:
         assert len({run.method is RANDOM_SEARCH for run in group}) == 1
+
+
+def test_groups_are_shared_out_evenly_to_processes_and_brackets_stay_whole() -> None:
+    brackets = [
+        replace(run, bracket=f"b{k}") for k in range(21) for run in [runs(1)[0]] * 27
+    ]  # fmt: skip
+    groups = grouped(brackets, Execution("lanes", 128, 2))
+    assert [len(g) for g in groups] == [81, 108, 81, 108, 81, 108]
+    assert [run for g in groups for run in g] == brackets
+    assert [len(g) for g in grouped(runs(5), Execution("lanes", 4, 2))] == [2, 3]
+    assert [len(g) for g in grouped(runs(1), Execution("lanes", 4, 2))] == [1]
 
 
 def test_progress_counts_every_step_of_every_run() -> None:
@@ -233,7 +263,35 @@ def test_processes_leave_the_records_that_one_by_one_leaves() -> None:
     }
     groups = [runs(4)[:2], runs(4)[2:]]
     list(execute(task, groups, REGIME, Execution("processes", 1, 2), progress=steps.append))
-    assert steps == [2 * 4, 2 * 4]
+    assert sum(steps) == 2 * 2 * 4
+
+
+def test_processes_of_lanes_leave_the_records_that_lanes_leave() -> None:
+    task = find("wine-mlp")
+    apart = everything(task, Execution("lanes", 2, 2), runs(6))
+    together = everything(task, Execution("lanes", 2), runs(6))
+    assert {k: repr(r) for k, r in sorted(apart.items())} == {
+        k: repr(r) for k, r in sorted(together.items())
+    }
+
+
+def test_a_crew_trains_one_call_after_the_other() -> None:
+    task, way, steps = find("wine-mlp"), Execution("processes", 1, 2), []
+    groups = [[run] for run in runs(4)]
+    with hired(task, REGIME, way) as crew:
+        assert not multiprocessing.active_children()
+        first = dict(done(execute(task, groups[:2], REGIME, way, crew=crew)))
+        children = multiprocessing.active_children()
+        assert len(children) == 2
+        second = done(execute(task, groups[2:], REGIME, way, crew=crew, progress=steps.append))
+        assert multiprocessing.active_children() == children
+    assert not any(child.is_alive() for child in children)
+    assert sorted(first | dict(second)) == [0, 1, 2, 3]
+    assert sum(steps) == 2 * REGIME.steps(len(task.train[0]))
+
+
+def done(found: Iterable[tuple[Sequence[Run], Any]]) -> list[tuple[int, Any]]:
+    return [(group[0].seed, results) for group, results in found]
 
 
 def test_a_rule_from_a_file_reaches_the_processes(tmp_path: Path) -> None:
@@ -271,15 +329,16 @@ def test_a_dead_worker_costs_speed_and_no_run(
     )
     monkeypatch.syspath_prepend(tmp_path)
     task = replace(find("wine-mlp"), model=importlib.import_module("deadly").model)
+    steps: list[int] = []
+    groups, way = [[run] for run in runs(6)], Execution("processes", 1, 2)
     with pytest.warns(RuntimeWarning, match="a worker process ended early"):
-        found = everything(task, Execution("processes", 1, 2), runs(6))
-    assert sorted(found) == list(range(6))
+        found = done(execute(task, groups, REGIME, way, progress=steps.append))
+    assert sorted(dict(found)) == list(range(6))
+    assert sum(steps) == 6 * REGIME.steps(len(task.train[0]))
     assert torch.get_num_threads() == 1
 
 
 def test_leaving_early_ends_the_processes() -> None:
-    import multiprocessing
-
     generator = execute(
         find("wine-mlp"), [[r] for r in runs(6)], REGIME, Execution("processes", 1, 2)
     )

@@ -426,6 +426,26 @@ def test_a_race_killed_again_and_again_ends_like_an_undisturbed_one(
     assert {k: v for k, v in files(out).items() if k not in drafts} == files(finished)
 
 
+def test_a_race_in_processes_killed_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    way = '"lanes", 4, 2'
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    path = program(tmp_path, way)
+    first = start(path, undisturbed)
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 0, said
+    assert "in 2 processes of one thread each" in said
+    process = start(path, killed)
+    while process.poll() is None and not list(killed.glob("records/*.json")):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert set(files(killed)) < set(files(undisturbed))
+    last = start(path, killed)
+    _, said = last.communicate(timeout=120)
+    assert last.returncode == 0, said
+    assert {k: v for k, v in files(killed).items() if not k.startswith(".")} == files(undisturbed)
+
+
 def test_an_interrupted_race_exits_130_and_keeps_what_is_finished(
     tmp_path: Path, finished: Path
 ) -> None:

@@ -21,7 +21,7 @@ from ..records import Store, write_json
 from ..tasks import Task, examine
 from ..training import devices
 from ..training.cluster import Cluster, Folder, connected, described
-from ..training.execute import choose, execute, grouped
+from ..training.execute import choose, execute, grouped, hired
 from ..training.runs import RANDOM_SEARCH, Method, Regime, Run
 from . import notebook, timing
 from .given import task_of
@@ -230,10 +230,13 @@ class _Racing:
         self.store = Store(None if self.out is None else self.out / "records")
         for path in self.store.damaged:
             self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
-        chosen, edges = self._search()
-        runs = {m: spec.final(m, configuration) for m, configuration in chosen.items()}
-        everyone = [run for own in runs.values() for run in own]
-        self._perform("fresh seeds", everyone, test=True)
+        first = {m: own.first({}) for m, own in self.samplers.items()}
+        self._decide(first)
+        with hired(spec.task, spec.regime, self.way) as self.crew:
+            chosen, edges = self._search(first)
+            runs = {m: spec.final(m, configuration) for m, configuration in chosen.items()}
+            everyone = [run for own in runs.values() for run in own]
+            self._perform("fresh seeds", everyone, test=True)
         # Judged together: they are compared with each other.
         judged = iter(self._judge(everyone, test=True))
         final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
@@ -259,23 +262,33 @@ class _Racing:
         device = torch.device(self.way.device)
         return devices.CPU if devices.trouble(device) else device
 
-    def _search(self) -> tuple[dict[Method, Configuration], dict[Method, list[str]]]:
-        """The configuration that each goes on with, and what of it lies at an edge."""
-        spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
-        first = {m: own.first({}) for m, own in self.samplers.items()}
+    def _decide(self, first: Mapping[Method, Sequence[Configuration]]) -> None:
+        """Choose how the runs are executed, and whether some are stopped early."""
+        spec = self.spec
         together = max(map(len, first.values())) * spec.tuning_seeds
         sample = [r for m, own in first.items() for r in spec.tuning(m, own)]
         sample += [r for m, own in first.items() for r in spec.final(m, own[0])]
         way = decide(
             spec, sample, self.out, self.watcher, choose, self.device, self.cluster is not None
         )
-        self.way, self.halved = way.execution, spec.prune and together <= way.fits
+        self.way = way.execution
+        self.halved = spec.prune and together * self.way.processes <= way.fits
         self.said = str(self.way)
         if self.cluster is not None:
             self.said += f"; {described(self.cluster, self.way.threads)}"
         self.watcher.say(self.said)
         if spec.prune and not self.halved:
             self.watcher.say(f"nothing is stopped early: {together} models would fill the memory")
+
+    def _search(
+        self, first: Mapping[Method, Sequence[Configuration]]
+    ) -> tuple[dict[Method, Configuration], dict[Method, list[str]]]:
+        """The configuration that each goes on with, and what of it lies at an edge.
+
+        Args:
+            first: those that each begins with.
+        """
+        spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
         while any(first.values()):
             left -= max(map(len, first.values()))
             self._try(stage, first, left + spec.rounds * spec.extra, self.halved)
@@ -335,7 +348,7 @@ class _Racing:
         with closing(
             execute(
                 spec.task, groups, spec.regime, self.way, test=test, progress=self.watcher.advance,
-                cluster=self.cluster, folder=folder,
+                crew=self.crew, cluster=self.cluster, folder=folder,
             )
         ) as finished:  # fmt: skip
             for done, results in finished:

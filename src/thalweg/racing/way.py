@@ -86,8 +86,11 @@ def decide(
     here = devices.CPU if elsewhere and device is not None and devices.trouble(device) else device
     execution = choose(spec.task, usual, spec.regime, here)
     way = Way(execution, fitting(spec.task, device=torch.device(execution.device)))
-    if elsewhere:
-        way = replace(way, execution=replace(execution, device=str(device)))
+    if elsewhere and device is not None and device.type != "cpu":
+        alone = execution.mode == "processes"  # which are of this machine's processor
+        mode = "one by one" if alone else execution.mode
+        execution = replace(execution, mode=mode, processes=1, device=str(device))
+        way = replace(way, execution=execution)
     if path is None:
         return way
     document = {**vars(way.execution), "fits": way.fits}

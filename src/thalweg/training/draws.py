@@ -109,6 +109,11 @@ class _LaneByLane(TorchDispatchMode):
         super().__init__()
         self.states, self.stacked, self.generators = states, stacked, generators
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: a mode that torch's compiler is kept from imports it, which takes a second."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
@@ -22,6 +19,7 @@ from ..tasks.blame import told
 from . import cluster as clusters
 from . import devices, workers
 from .cluster import Cluster, Folder
+from .grouping import grouped
 from .groups import complete, out_of_memory
 from .memory import fitting
 from .runs import RandomSearch, Regime, Result, Run, count
@@ -30,8 +28,9 @@ from .train import Progress, Session
 LANES = 128  # more gain a processor little and cost memory
 GPU_LANES = 512  # a GPU computes many small models in the time of one
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
-_WORTH = 20  # seconds that a race must take before it pays to start processes for it
+_START = 4.0  # seconds that it takes to start processes
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
+_ENOUGH = 10.0  # seconds of timing after which no way gets another burst
 
 Mode = Literal["lanes", "processes", "one by one"]
 
@@ -42,10 +41,11 @@ class Execution:
 
     Attributes:
         mode: runs together as lanes, in processes, or one after the other.
-        lanes: how many train together.
+        lanes: how many train together, in each process.
         processes: how many processes train at once.
         threads: how many each of them uses.
-        microseconds: per run and step, this way; None where nothing was measured.
+        microseconds: per run and step, this way; None where nothing was measured. Of processes
+            one was timed, and the others are taken to do as much beside it.
         alone: per run and step, one after the other.
         why: what kept the runs from training as lanes, or on a GPU, if something did.
         device: where: cpu, cuda:0 and so on.
@@ -66,6 +66,11 @@ class Execution:
         for name in ("lanes", "processes", "threads"):
             count(name, getattr(self, name))
 
+    def seconds(self, work: int) -> float:
+        """What so many run-steps are expected to take; only where something was measured."""
+        assert self.microseconds is not None
+        return self.microseconds * work / 1e6 + _START * (self.processes > 1)
+
     @property
     def group(self) -> int:
         """How many runs finish and are recorded together."""
@@ -74,8 +79,10 @@ class Execution:
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         threads = threads if self.device == "cpu" else f"on {self.device}"
+        several = self.processes > 1
+        where = f"in {self.processes} processes of one thread each" if several else threads
         ways = {
-            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {threads}",
+            "lanes": f"up to {self.lanes} runs together as lanes of one stacked model, {where}",
             "processes": f"runs in {self.processes} processes of one thread each",
             "one by one": f"runs one after the other, {threads}",
         }
@@ -93,7 +100,8 @@ def choose(
     """Measure a few steps each way and take the fastest.
 
     Lanes are left out where the model cannot be vectorized over them, processes where the race
-    is short or cannot be sent to one, the GPU where there is none that can be used.
+    is over before they would have started or cannot be sent to one, the GPU where there is none
+    that can be used.
 
     Args:
         task: what will be trained.
@@ -120,15 +128,12 @@ def choose(
                 ) from error
             why.append(f"not on {place}, because the model fails there: {told(error)}")
         devices.release(place)
-    fastest = min(found, key=_taken)
+    work = len(runs) * regime.steps(len(task.train[0]))
+    fastest = min(found, key=lambda way: way.seconds(work))
     why = [fastest.why] * bool(fastest.why) + why
-    why += [f"on {w.device} it took {_taken(w):.0f} µs" for w in found if w is not fastest]
-    alone = min((w.alone for w in found if w.alone is not None), default=None)
+    why += [f"on {w.device} it took {w.microseconds:.0f} µs" for w in found if w is not fastest]
+    alone = min(way.alone for way in found if way.alone is not None)
     return replace(fastest, alone=alone, why="; ".join(why))
-
-
-def _taken(way: Execution) -> float:
-    return math.inf if way.microseconds is None else way.microseconds
 
 
 def _sample(runs: Sequence[Run]) -> list[Run]:
@@ -139,19 +144,18 @@ def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     """The fastest way on the processor."""
     sample = _sample(runs)
     lanes = min(LANES, fitting(task, regime.batch_size), len(sample))
-    processes = min(cores(), len(runs))
     why: list[str] = []
     measured = _measure(task, sample, regime, lanes, why)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
     ways = []
     for (together, threads), taken in measured.items():
         mode: Mode = "lanes" if together > 1 else "one by one"
-        ways.append((taken, Execution(mode, together, 1, threads, taken, alone)))
-    expected = alone * len(runs) * regime.steps(len(task.train[0])) / 1e6
-    if processes > 1 and expected > _WORTH and workers.reachable(task, runs):
-        share = measured[1, 1] / processes
-        ways.append((share, Execution("processes", 1, processes, 1, share, alone)))
-    fastest = min(ways, key=itemgetter(0))[1]
+        ways.append(Execution(mode, together, 1, threads, taken, alone))
+    work = len(runs) * regime.steps(len(task.train[0]))
+    soonest = min(way.seconds(work) for way in ways)
+    if soonest > _START and workers.reachable(task, runs):
+        ways += _in_processes(measured, len(runs), fitting(task, regime.batch_size))
+    fastest = min(ways, key=lambda way: way.seconds(work))
     stacked = [taken for (together, _), taken in measured.items() if together > 1]
     if stacked and fastest.mode != "lanes":
         why.append(f"as lanes they took {min(stacked):.0f} µs")
@@ -164,11 +168,36 @@ def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device
     lanes = min(GPU_LANES, fitting(task, regime.batch_size, place), len(sample))
     measured = _measure(task, sample, regime, lanes, why, place)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
-    (together, threads), taken = min(measured.items(), key=itemgetter(1))
+    together, threads = min(measured, key=measured.__getitem__)
+    taken = measured[together, threads]
     mode: Mode = "lanes" if together > 1 else "one by one"
     if mode != "lanes" and len(measured) > 1:
         why.append(f"as lanes they took {max(measured.values()):.0f} µs")
     return Execution(mode, together, 1, threads, taken, alone, "; ".join(why), str(place))
+
+
+def _in_processes(
+    measured: Mapping[tuple[int, int], float], runs: int, fits: int
+) -> list[Execution]:
+    """The ways to share the runs out to processes.
+
+    Args:
+        measured: microseconds per run and step by (runs together, threads).
+        runs: how many there are.
+        fits: how many models may be in memory at once.
+    """
+    processes = min(cores(), runs, fits)
+    if processes == 1:
+        return []
+    alone = min(taken for (together, _), taken in measured.items() if together == 1)
+    ways = []
+    for (together, threads), taken in measured.items():
+        lanes = min(together, fits // processes, -(-runs // processes))
+        # Far fewer lanes than were measured would be slower than that.
+        if threads == 1 and lanes >= together / 2:
+            mode: Mode = "lanes" if lanes > 1 else "processes"
+            ways.append(Execution(mode, lanes, processes, 1, taken / processes, alone))
+    return ways
 
 
 def _measure(
@@ -215,7 +244,7 @@ def _measure(
             lanes //= 2
         devices.release(place)
     for _ in range(_BURSTS - 1):
-        if time.perf_counter() - started > _WORTH / 2:
+        if time.perf_counter() - started > _ENOUGH:
             break  # where a step takes seconds, one burst tells enough
         for way in ways.values():
             way.burst()
@@ -262,12 +291,13 @@ def execute(
     *,
     test: bool = False,
     progress: Progress | None = None,
+    crew: workers.Crew | None = None,
     cluster: Cluster | None = None,
     folder: Folder | None = None,
 ) -> Generator[tuple[Sequence[Run], list[Result] | Path], None, None]:
     """Train groups of runs and yield each when it is finished.
 
-    Close the generator where it may be left early: it ends the processes it started.
+    Close the generator where it may be left early: it ends the processes it started itself.
 
     Args:
         task: what to train.
@@ -276,24 +306,26 @@ def execute(
         way: from `choose`.
         test: measure the test set too.
         progress: called with the number of run-steps just done.
+        crew: from `hired`, whose processes train one call after the other.
         cluster: of Ray, where they train, if they do; be connected to it.
         folder: where the nodes of that write the records; then files are yielded, not results.
     """
-    elsewhere: Iterator[tuple[Sequence[Run], list[Result] | Path]] = iter(())
     left = {id(group): group for group in groups}
     if cluster is not None:
         elsewhere = clusters.spread(
             task, groups, regime, cluster, together=way.lanes, threads=way.threads, test=test,
             folder=folder, device=way.device,
         )  # fmt: skip
-    elif way.mode == "processes" and len(groups) > 1:
-        processes = min(way.processes, cores(), len(groups))
-        elsewhere = workers.spread(task, groups, regime, processes, test=test)
-    for group, finished in elsewhere:
-        if progress is not None:
-            progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
-        del left[id(group)]
-        yield group, finished
+        for group, finished in elsewhere:
+            if progress is not None:
+                progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
+            del left[id(group)]
+            yield group, finished
+    elif way.processes > 1 and len(groups) > 1:
+        with nullcontext(crew) if crew is not None else hired(task, regime, way) as own:
+            for group, results in own.train(groups, test=test, progress=progress):
+                del left[id(group)]
+                yield group, results
     for group in left.values():
         with thread_count(way.threads):
             results = complete(
@@ -303,25 +335,9 @@ def execute(
         yield group, results
 
 
-def grouped(runs: Sequence[Run], way: Execution) -> list[list[Run]]:
-    """The runs in groups that train together: random search apart, brackets whole, in order."""
-    groups: list[list[Run]] = []
-    for searching in (False, True):
-        kind = [run for run in runs if isinstance(run.method, RandomSearch) == searching]
-        room = 0
-        for _, own in groupby(enumerate(kind), key=lambda pair: _company(*pair)):
-            company = [run for _, run in own]
-            if room < len(company):
-                groups.append([])
-                room = way.group
-            groups[-1] += company
-            room -= len(company)
-    return groups
-
-
-def _company(number: int, run: Run) -> tuple[str, str] | int:
-    """What names those that a run must be together with."""
-    return number if run.bracket is None else (run.method.name, run.bracket)
+def hired(task: Task, regime: Regime, way: Execution) -> workers.Crew:
+    """The processes of a way, which start when `execute` first gives them work."""
+    return workers.Crew(task, regime, min(way.processes, cores()), way.lanes)
 
 
 def cores() -> int:
@@ -345,4 +361,7 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = ["LANES", "Execution", "choose", "cores", "execute", "fitting", "grouped", "thread_count"]
+__all__ = [
+    "LANES", "Execution", "choose", "cores", "execute", "fitting", "grouped", "hired",
+    "thread_count",
+]  # fmt: skip

@@ -22,6 +22,9 @@ _SHARE = 0.5  # of the free memory
 _EVALUATED = 256 << 20  # bytes of activations at a time while a data set is evaluated
 _FEWEST = 64  # samples at a time, before lanes are
 
+# The largest block, in bytes, that glibc learns from when it is freed.
+_LARGEST = (32 << 20) - (64 << 10)
+
 _known: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
 
 
@@ -102,3 +105,14 @@ def evaluated(task: Task, most: int) -> tuple[int, int]:
     each = activations(task)
     lanes = max(1, min(most, _EVALUATED // (_FEWEST * each)))
     return lanes, max(1, _EVALUATED // (lanes * each))
+
+
+def keep_freed() -> None:
+    """Have this process keep the memory that a step frees, for the next step to take.
+
+    Many lanes take and free megabytes at every step. Where the C library gave those back each
+    time, clearing fresh pages would take longer than the arithmetic on them. It keeps blocks of a
+    size that it has seen freed, so it is shown one; whether it would have seen one by then is
+    otherwise up to the order of all that came before.
+    """
+    torch.empty(_LARGEST, dtype=torch.uint8)

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from ..tasks import Task
 from .devices import CPU
 from .draws import Draws
-from .memory import evaluated
+from .memory import evaluated, keep_freed
 
 _EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
 
@@ -37,6 +37,7 @@ class Population:
     """
 
     def __init__(self, task: Task, seeds: Sequence[int], device: torch.device = CPU) -> None:
+        keep_freed()
         self.task, self.lanes, self.device = task, len(seeds), device
         models = [build(task, seed) for seed in seeds]
         self.model = models[0]
