@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,10 +27,10 @@ from thalweg.errors import ThalwegError, UsageError
 from thalweg.racing import run
 from thalweg.racing.way import _read
 from thalweg.tasks import find
-from thalweg.training import devices, draws, execute, groups, memory
+from thalweg.training import cluster, devices, draws, execute, groups, memory
 from thalweg.training.cluster import Cluster
 from thalweg.training.execute import Execution, choose
-from thalweg.training.runs import Regime, Run, method
+from thalweg.training.runs import Recipe, Regime, Run, method
 
 GPU = torch.device("cuda", 0)
 REGIME = Regime(epochs=1, batch_size=32, evaluations=2)
@@ -173,6 +174,17 @@ def test_on_a_cluster_the_gpus_asked_for_decide() -> None:
     assert run._on_cluster(Cluster(gpus=1), "cuda").type == "cuda"
     with pytest.raises(UsageError, match=r"device='cuda', but every group asks .* for 0 GPUs"):
         run._on_cluster(Cluster(), "cuda")
+
+
+@needs_none
+def test_a_node_without_its_gpu_ends_the_race_and_fails_no_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = partial(groups.complete, together=2, device=torch.device("cuda"))
+    known = {"freight": (REGIME, find("wine-mlp"), [method("sgd")], work)}
+    monkeypatch.setattr(cluster, "_known", known)
+    with pytest.raises(ThalwegError, match="a node cannot train on its GPU: torch sees no GPU"):
+        cluster._train([None, "freight"], [(0, {"lr": 0.1}, 0, Recipe(), None)], None)
 
 
 # The choice.
