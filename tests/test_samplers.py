@@ -289,7 +289,7 @@ def test_records_of_stopped_runs_say_when_and_why(tmp_path: Path) -> None:
 def test_a_model_too_big_to_hold_a_bracket_of_is_not_stopped_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(way, "fitting", lambda task: 17)  # of nine rates on two seeds
+    monkeypatch.setattr(way, "fitting", lambda task, device: 17)  # of nine rates on two seeds
     found = race("wine-mlp", optimizers=["sgd"], seeds=2, epochs=2)
     assert found.document["search"]["pruned"] is False
     assert found.document["search"]["stopped"] == 0

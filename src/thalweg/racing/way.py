@@ -75,7 +75,7 @@ def decide(
     if path is not None and path.exists():
         try:
             way = _read(path)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RuntimeError):  # the last of what is no device
             damaged = True
             listener.say(f"{path} is damaged; the fastest way to run is measured again")
         else:
@@ -122,4 +122,5 @@ def _read(path: Path) -> Way:
     document = dict(json.loads(path.read_text(encoding="utf-8")))
     fits = document.pop("fits")
     count("fits", fits)
+    torch.device(document.get("device", "cpu"))
     return Way(Execution(**document), fits)
