@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import ThalwegError, UsageError
 from ..records import write as put
-from . import notes, parts, runs, text
+from . import also, notes, parts, runs, text
 
 SCHEMA = "thalweg.race/1"
 
@@ -58,6 +58,8 @@ def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
         sentence=text.words(verdict.get("sentence")),
         code=parts.copyable(verdict.get("code")),
         table=parts.table(summary),
+        also=also.section(summary),
+        curves=also.choices(summary),
         metric=parts.metric_name(summary),
         methods=parts.methods(summary),
         setting=parts.setting(summary),
