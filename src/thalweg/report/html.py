@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -53,7 +54,7 @@ def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
         cost=notes.cost(summary),
         paper=notes.method(summary),
         task=text.words(summary.get("task")),
-        title=text.words(summary["setting"].get("title")),
+        title=escape(str(summary["setting"].get("title") or "")),
         headline=parts.headline(summary),
         sentence=text.words(verdict.get("sentence")),
         code=parts.copyable(verdict.get("code")),
