@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import thalweg as tw
-from thalweg.cli import main
+from thalweg.cli import main, show
 from thalweg.errors import UsageError
 from thalweg.racing import Race, statistics
 from thalweg.racing.outcome import Outcome, others
@@ -245,7 +245,20 @@ def test_the_frame_and_the_exports_have_their_columns(raced: tuple[Race, Path]) 
     assert [float(r["validation_confidence"]) for r in read] == list(frame["validation_confidence"])
 
 
-def test_tensorboard_and_mlflow_take_their_curves(raced: tuple[Race, Path]) -> None:
+def test_tensorboard_takes_their_curves(raced: tuple[Race, Path]) -> None:
+    race, out = raced
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    place = export.export(folders.read(out).races, "tensorboard", out.with_name("board"))
+    for identity, record in race.records.items():
+        (events,) = place.rglob(f"*-{identity[:8]}")
+        found = EventAccumulator(str(events)).Reload().Scalars("validation_confidence")
+        want = list(zip(record["steps"], record["also"]["confidence"]["validation"], strict=True))
+        assert [(e.step, pytest.approx(e.value, rel=1e-6)) for e in found] == want
+
+
+def test_mlflow_takes_their_curves(raced: tuple[Race, Path]) -> None:
     race, out = raced
     mlflow = pytest.importorskip("mlflow")
     place = export.export(folders.read(out).races, "mlflow", out.with_name("mlflow.db"))
@@ -300,12 +313,23 @@ def test_the_page_and_the_markdown_show_them(
         assert shown_run["also-0"] == pytest.approx(curve, rel=1e-3)
 
 
+def test_the_terminal_shows_them(raced: tuple[Race, Path]) -> None:
+    race = raced[0]
+    lines = show.table(race.document).splitlines()
+    start = next(k for k, line in enumerate(lines) if line.strip().startswith("also measured"))
+    for name, cells in also.table(race.document):
+        (line,) = [line for line in lines[start:] if line.split()[:1] == [name]]
+        assert all(cell in line for cell in cells)
+    assert "miss <rate>" in "\n".join(lines)
+
+
 def test_a_page_without_others_says_nothing_of_them() -> None:
     one = tw.race(model, X, Y, metrics="accuracy", **OPTIONS)
     page = html.render(one.document, one.records)
     assert "Also measured" not in page
     assert 'value="also-' not in page
     assert "Also measured" not in markdown.summary(one.document)
+    assert "also measured" not in show.table(one.document)
     assert [c for c in one.to_frame() if c.startswith("validation")] == [
         "validation_loss", "validation_metric",
     ]  # fmt: skip

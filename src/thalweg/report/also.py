@@ -41,11 +41,12 @@ def section(summary: Mapping[str, Any]) -> str:
 
 
 def choices(summary: Mapping[str, Any]) -> str:
-    """Their buttons beside those of the learning curves."""
+    """Their buttons beside those of the learning curves, which the loss is among already."""
     return "".join(
         f'<label><input type="radio" name="curve" value="also-{k}">'
         f"<span>validation {text.words(m.get('name'))}</span></label>"
         for k, m in enumerate(metrics(summary))
+        if m.get("name") != "loss"
     )
 
 
