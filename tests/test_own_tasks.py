@@ -208,7 +208,6 @@ HOLE = np.where(np.arange(40) == 7, np.nan, X[:, 1])
         ({"train": TensorDataset(TENSORS[0])}, "must give pairs (input, target)"),
         ({"loss": "cross_entrop"}, "did you mean cross_entropy or"),
         ({"metrics": "acuracy"}, "did you mean accuracy"),
-        ({"metrics": ["accuracy", "loss"]}, "a race is judged by one metric"),
         ({"step": 3}, "step=3 is no function"),
         ({"train": (X[:3], Y[:3])}, "train has 3 samples, too few to split"),
     ],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..tasks import Task
 from .population import Population
-from .runs import RandomSearch, Regime, Result, Run, batches
+from .runs import Also, RandomSearch, Regime, Result, Run, batches
 from .steppers import DIAGNOSTICS, Descent, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
@@ -67,6 +67,7 @@ class Session:
         diverged_at, stopped_at, stopped_why: of every run.
         taken: the steps taken by `advance`.
         curves: of every run, the measurements by name.
+        also: of every run, those of the task's other metrics.
     """
 
     def __init__(
@@ -97,6 +98,9 @@ class Session:
         self.taken = 0
         self.limit = torch.full((len(runs),), torch.inf)
         self.curves: list[dict[str, list[float]]] = [{name: [] for name in _CURVES} for _ in runs]
+        self.also: list[Also] = [
+            {metric.name: {"validation": [], "test": []} for metric in task.also} for _ in runs
+        ]
         self.summed = torch.zeros(len(runs))
         # A model that draws numbers as it trains, as dropout does, draws the same ones every
         # time, whatever else trains between two of its steps.
@@ -190,20 +194,27 @@ class Session:
 
     def _measure(self, train_loss: Tensor, step: int) -> Tensor:
         """Evaluate all lanes; their validation losses."""
-        loss, metric = self.population.evaluate(self.task.validation)
+        loss, metric, *others = self.population.evaluate(self.task.validation)
+        self._keep_also("validation", others)
         self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric)
         self._keep(**(self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))))
         if step:
             self._watch(loss, step)  # a run may be lost by its last step
         if self.test and step in (0, self.steps):
-            tested = self.population.evaluate(self.task.test)
-            self._keep(test_loss=tested[0], test_metric=tested[1])
+            tested, metric, *others = self.population.evaluate(self.task.test)
+            self._keep(test_loss=tested, test_metric=metric)
+            self._keep_also("test", others)
         return loss
 
     def _keep(self, **values: Tensor) -> None:
         for name, value in values.items():
             for run, number in zip(self.lanes, value.detach().double().tolist(), strict=True):
                 self.curves[run][name].append(number)
+
+    def _keep_also(self, part: str, values: Sequence[Tensor]) -> None:
+        for metric, each in zip(self.task.also, values, strict=True):
+            for run, number in zip(self.lanes, each.detach().double().tolist(), strict=True):
+                self.also[run][metric.name][part].append(number)
 
     def results(self) -> list[Result]:
         """What the runs leave behind, in the order in which they were given."""
@@ -215,7 +226,7 @@ class Session:
             found[original] = Result(
                 [mark for mark in marks if stop is None or mark <= stop],
                 **curves, diverged_at=self.diverged_at[run], stopped_at=stop,
-                stopped_why=self.stopped_why[run],
+                stopped_why=self.stopped_why[run], also=self.also[run],
             )  # fmt: skip
         return [result for result in found if result is not None]
 
