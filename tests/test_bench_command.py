@@ -115,6 +115,8 @@ def test_first_step(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (("--peers", "optimizer"), "no peer named 'optimizer'"),
         (("--repeats", "0"), "--repeats 0"),
         (("--threads", "0"), "--threads 0"),
+        (("--threads", "999999"), "--threads 999999 must be at most"),
+        (("--shapes", " ,"), "--shapes is empty"),
         (("--state-dtype", "int4"), "state_dtype='int4'"),
         (("--picture", "bench.txt"), ".png"),
         (("--device", "tpu"), "--device"),

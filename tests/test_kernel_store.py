@@ -109,6 +109,25 @@ def test_damaged_machine_code_is_never_run(
     assert len(compilations) == 2
 
 
+@rule
+def other(theta, g, m, t, *, lr=0.125):
+    m = m + 2 * g
+    return theta + lr * m, m
+
+
+def test_the_machine_code_of_another_kernel_is_never_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, compilations: list[str]
+) -> None:
+    for form in (tried, other):
+        steps_right(form)
+    (right,), (wrong,) = place.glob("tried-*.o"), place.glob("other-*.o")
+    right.write_bytes(wrong.read_bytes())
+    new_process(monkeypatch)
+    with pytest.warns(RuntimeWarning, match=r"compiles .*tried.*\.o anew: damaged"):
+        steps_right(tried)
+    assert len(compilations) == 3
+
+
 def test_a_damaged_source_is_restored_and_never_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, compilations: list[str]
 ) -> None:

@@ -196,3 +196,24 @@ def test_orders() -> None:
     assert order(torch.zeros(())) == ()
     assert trouble_with(x.mT) == ""
     assert "gaps" in trouble_with(x[:, :, ::2])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "other"),
+    [(torch.float16, torch.bfloat16), (torch.bfloat16, torch.float16)],
+)
+def test_a_gradient_that_becomes_another_dtype_of_its_size(
+    dtype: torch.dtype, other: torch.dtype
+) -> None:
+    both = []
+    for make in (ours.SGD, torch.optim.SGD):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 9, dtype=dtype))
+        optimizer = make([p], lr=0.5)
+        for step in range(3):
+            p.grad = torch.linspace(0.25, 1, 9, dtype=dtype)
+            if step == 1:
+                p.grad.data = p.grad.data.to(other)  # as only .data lets one do
+            optimizer.step()
+        both.append(p.detach())
+    # torch adds in the parameter's precision: one place of its last per step.
+    torch.testing.assert_close(*both, rtol=3 * torch.finfo(dtype).eps, atol=1e-3)

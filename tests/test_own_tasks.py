@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 import re
 import struct
 import subprocess
@@ -208,7 +209,6 @@ HOLE = np.where(np.arange(40) == 7, np.nan, X[:, 1])
         ({"train": TensorDataset(TENSORS[0])}, "must give pairs (input, target)"),
         ({"loss": "cross_entrop"}, "did you mean cross_entropy or"),
         ({"metrics": "acuracy"}, "did you mean accuracy"),
-        ({"metrics": ["accuracy", "loss"]}, "a race is judged by one metric"),
         ({"step": 3}, "step=3 is no function"),
         ({"train": (X[:3], Y[:3])}, "train has 3 samples, too few to split"),
     ],
@@ -454,6 +454,24 @@ def test_tasks_are_loaded_from_files_by_name(tmp_path: Path) -> None:
     file.write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="makes no task"):
         load_task(str(file))
+
+
+def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
+    made, body = [], (
+        "import numpy as np\nimport thalweg as tw\nfrom torch import nn\nX = np.ones((40, 3))\n"
+        "class Net(nn.Linear):\n    def __init__(self):\n        super().__init__(3, 1)\n"
+        "    def forward(self, x):\n        return {} * super().forward(x)\n"
+        "task = tw.Task(name='same', model=Net, train=(X, X[:, :1]), loss='mse')\n"
+    )  # fmt: skip
+    for factor in (1, 2):
+        file = tmp_path / str(factor) / "mine.py"
+        file.parent.mkdir()
+        file.write_text(body.format(factor), encoding="utf-8")
+        made.append(load_task(str(file)))
+    one, two = made
+    assert pickle.loads(pickle.dumps(one.model)) is one.model
+    assert one.fingerprint != two.fingerprint
+    assert one.fingerprint == load_task(str(tmp_path / "1" / "mine.py")).fingerprint
 
 
 def test_the_documentations_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ import pytest
 from thalweg.errors import UsageError
 from thalweg.racing import search
 from thalweg.racing.outcome import judge
-from thalweg.racing.verdict import estimate
+from thalweg.racing.statistics import Difference
+from thalweg.racing.verdict import estimate, lead
 from thalweg.rules.core import LogRange
 from thalweg.tasks import find
 
@@ -155,3 +156,19 @@ def test_an_estimate_has_the_digits_that_its_interval_warrants(
     mean: float, low: float, high: float, said: str
 ) -> None:
     assert estimate({"mean": mean, "low": low, "high": high}) == said
+
+
+@pytest.mark.parametrize(
+    ("behind", "higher", "expected"),
+    [
+        ((-0.5, -0.75, -0.25), True, (0.5, 0.25, 0.75)),
+        ((0.5, 0.25, 0.75), False, (0.5, 0.25, 0.75)),
+        ((-0.5, -1.0, 0.125), True, (0.5, -0.125, 1.0)),
+        ((0.5, -0.125, 1.0), False, (0.5, -0.125, 1.0)),
+    ],
+)
+def test_a_lead_that_may_be_none_says_so(
+    behind: tuple[float, float, float], higher: bool, expected: tuple[float, float, float]
+) -> None:
+    found = lead(Difference(*behind, p=0.04), higher)
+    assert (found["mean"], found["low"], found["high"]) == expected

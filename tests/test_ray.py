@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -183,3 +184,17 @@ def test_bad_clusters_are_refused(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'thalweg\[ray\]'"):
         race("wine-mlp", ray="local")
+
+
+@here
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_nobody_started_is_told_in_one_line(scheme: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound, and listened to by nobody
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        given = [sys.executable, "-m", "thalweg", "race", "wine-mlp", "--ray", address]
+        done = subprocess.run(given, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"ray='{address}': no cluster answers (" in line
+    assert "Connection refused" in line

@@ -94,12 +94,22 @@ def regression() -> Document:
     return document
 
 
+def several(document: Document) -> Document:
+    """The document of a race with a metric that decided nothing."""
+    document["setting"]["also"] = [{"name": "recall & 'more'", "higher_is_better": True}]
+    for entry in document["optimizers"]:
+        recall = {"validation": entry["validation"], "test": entry["test"]}
+        entry["also"] = {"recall & 'more'": recall}
+        entry["curve"]["also"] = {"recall & 'more'": entry["curve"]["validation_metric"]}
+    return document
+
+
 DOCUMENTS: dict[str, Callable[[], Document]] = {
     "eighteen": sample,
     "one": lambda: sample(1),
     "none": lambda: sample(0),
-    "nulls": lambda: nulled(sample(4)),
-    "hostile": lambda: renamed(sample(3), HOSTILE),
+    "nulls": lambda: nulled(several(sample(4))),
+    "hostile": lambda: renamed(several(sample(3)), HOSTILE),
     "lower is better": regression,
 }
 
@@ -169,6 +179,16 @@ def test_one_winner_is_first_without_a_tie() -> None:
     (row,) = re.findall(r'<tr data-i="0".*?</tr>', html.render(sample(1)))
     assert ">1</td>" in row
     assert "1=" not in row
+
+
+def test_good_rates_that_go_on_are_said() -> None:
+    document = sample(3)
+    document["optimizers"][1]["good_range"]["at_least"] = True
+    page = html.render(document)
+    rows = re.findall(r"<tr data-i.*?</tr>", page)
+    assert ["<b>≥ " in row for row in rows] == [False, True, False]
+    folded = re.findall(r'<details id="method-.*?</details>', page)
+    assert [", ≥ 1.0 decades: a rate beside" in one for one in folded] == [False, True, False]
 
 
 def test_no_optimizer_is_said() -> None:
@@ -376,6 +396,9 @@ const press = key => root.dispatchEvent(new KeyboardEvent('keydown', { key, bubb
   all('input[value=validation_metric]')[0].click();
   await new Promise(setTimeout);
   done.label = root.getAttribute('aria-label');
+  all('input[value=also-0]')[0].click();
+  await new Promise(setTimeout);
+  done.also = [root.getAttribute('aria-label'), figure.querySelector('.line').getAttribute('d')];
   all('#theme')[0].click(); done.theme = document.documentElement.dataset.theme;
   location.hash = '#method-3';
   await new Promise(setTimeout);
@@ -391,7 +414,7 @@ const press = key => root.dispatchEvent(new KeyboardEvent('keydown', { key, bubb
 
 @browser
 def test_controls_do_what_they_say(tmp_path: Path) -> None:
-    document = sample(10)
+    document = several(sample(10))
     page = re.sub("<meta http-equiv=.*?>", "", html.render(document))
     dom = drawn(page.replace("</body>", _ACTIONS + "</body>"), tmp_path)
     found = Page(dom).inside["pre"]
@@ -410,5 +433,8 @@ def test_controls_do_what_they_say(tmp_path: Path) -> None:
     assert done["vertices"] == [len(adamax["curve"]["steps"]), known, len(adamax["expected_best"])]
     assert done["crosses"] == len(adamax["sensitivity"]) - known > 0
     assert done["label"].startswith("Learning curves: validation accuracy")
+    label, path = done["also"]
+    assert label.startswith("Learning curves: validation recall & 'more'")
+    assert path.count("L") + 1 == len(adamax["curve"]["steps"])
     assert done["theme"] in ("light", "dark")
     assert done["open"] == ["method-3"]

@@ -106,6 +106,13 @@ def test_p_value_of_many_pairs_is_drawn_and_near_the_t_tests():
     assert s.paired_difference(a + 9, b, resamples=99).p == 1 / 100
 
 
+def test_of_many_pairs_and_seeds_enough_flips_are_drawn_to_tell_any_apart():
+    scores = {f"m{k}": k + 0.01 * np.random.default_rng(k).normal(size=17) for k in range(16)}
+    found = s.pairs(scores, higher_is_better=True, resamples=100)
+    assert len(found) == 120
+    assert all(c.adjusted_p < 0.05 for c in found)
+
+
 def test_p_value_counts_ties_that_rounding_hides():
     # All three differences are 0.1 on paper: of 8 flips only the two with equal signs reach 0.3.
     assert s.paired_difference([0.4, 0.9, 0.7], [0.3, 0.8, 0.6]).p == 2 / 8

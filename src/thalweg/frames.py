@@ -10,13 +10,13 @@ from .errors import ThalwegError
 if TYPE_CHECKING:
     import pandas as pd
 
-# The last value of each of these is a column.
+# The last value of each of these is a column, and that of every other metric.
 CURVES = (
     "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "gradient_norm", "update_ratio", "effective_lr",
 )  # fmt: skip
 _NAMES = ("task", "optimizer", "stage", "seed")
-_ENDS = ("diverged_at", "stopped_at", "stopped_why")
+ENDS = ("diverged_at", "stopped_at", "stopped_why")
 
 
 def runs(
@@ -43,18 +43,29 @@ def rows(
     """
     own = runs(document, records)
     tuned = {key: None for r in own.values() for key in r["run"]["configuration"]}
-    return [_row(identity, record, list(tuned)) for identity, record in own.items()]
+    measured = {key: None for r in own.values() for key in curves(r)}
+    return [_row(i, record, list(tuned), list(measured)) for i, record in own.items()]
 
 
-def _row(identity: str, record: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, Any]:
-    about, steps = record["run"], record["steps"]
+def curves(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run measured, by name: `CURVES`, then the metrics that decide nothing."""
+    found = {name: record.get(name) for name in CURVES}
+    for metric, parts in (record.get("also") or {}).items():
+        found |= {f"{part}_{metric}": values for part, values in parts.items()}
+    return found
+
+
+def _row(
+    identity: str, record: Mapping[str, Any], tuned: Sequence[str], measured: Sequence[str]
+) -> dict[str, Any]:
+    about, steps, own = record["run"], record["steps"], curves(record)
     return {
         "run": identity,
         **{name: about.get(name) for name in _NAMES},
         **{f"param_{key}": about["configuration"].get(key) for key in tuned},
         "steps": steps[-1] if steps else None,
-        **{name: (record.get(name) or [None])[-1] for name in CURVES},
-        **{name: record.get(name) for name in _ENDS},
+        **{name: (own.get(name) or [None])[-1] for name in measured},
+        **{name: record.get(name) for name in ENDS},
     }
 
 

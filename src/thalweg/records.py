@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,6 +20,7 @@ from .errors import ThalwegError
 
 SCHEMA = 1
 _DRAFT = re.compile(r"\.[0-9a-f]{24}\.json\.\w{8}")
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # says a file system
 _PATIENCE = 30  # seconds that a file may need to appear on another machine
 _STALE = 24 * 3600  # seconds after which nobody goes on writing a draft
 
@@ -43,7 +45,7 @@ def write(path: Path, text: str, *, first: bool = False) -> None:
     """Put a text in place at once: readers find the old file or the new one, never a part.
 
     Args:
-        path: where.
+        path: where; what is no plain file, as /dev/stdout, is written to and not replaced.
         text: what.
         first: leave a file alone that is there.
 
@@ -52,6 +54,9 @@ def write(path: Path, text: str, *, first: bool = False) -> None:
     """
     draft = None
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8", errors="replace")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         draft = Path(name)
@@ -61,9 +66,8 @@ def write(path: Path, text: str, *, first: bool = False) -> None:
             os.fsync(file.fileno())
         draft.chmod(0o666 & ~_umask())  # a temporary file is private; its result need not be
         if first:
-            with suppress(FileExistsError):
-                path.hardlink_to(draft)
-            draft.unlink()
+            _link(draft, path)
+            draft.unlink(missing_ok=True)
         else:
             draft.replace(path)
     except OSError as error:
@@ -75,6 +79,19 @@ def write(path: Path, text: str, *, first: bool = False) -> None:
         if draft is not None:
             draft.unlink(missing_ok=True)
         raise
+
+
+def _link(draft: Path, path: Path) -> None:
+    """Have a path name a draft unless it names something: the first of several who try does."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if not path.exists():  # of two who come in the same instant the second decides
+            draft.replace(path)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     for option in ("threads", "repeats"):
         if (given := getattr(args, option)) is not None and given < 1:
             raise UsageError(f"--{option} {given} must be at least 1")
+    if args.threads is not None and args.threads > (cores := os.cpu_count() or 1):
+        raise UsageError(f"--threads {args.threads} must be at most {cores}, this machine's cores")
     if args.picture and args.picture.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--picture {args.picture} must end in .png, .svg or .pdf")
     torch.set_num_threads(args.threads or torch.get_num_threads())
@@ -98,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         args.repeats or 9, _peers(args.peers), args.state_dtype, args.device, args.patience
     )
     lists = [shapes.find(name) for name in _names(args.shapes)]
+    if not lists:
+        raise UsageError("--shapes is empty; name a list of shapes, as 4x2000")
     cases = [(rule, each) for each in lists for rule in rules]
     before, rows, stopped = document.load(), list[dict[str, Any]](), False
     try:

@@ -46,7 +46,9 @@ task = tw.Task(
     train=moons(600),
     # validation= and test= take the same; without them a fifth each is split off train.
     loss="cross_entropy",  # or "mse", "binary_cross_entropy", …, or a function of your own
-    metrics="accuracy",  # what runs are judged by: or "r2", "loss", …, or a tw.tasks.Metric
+    # What runs are judged by: or "r2", "loss", …, or a tw.tasks.Metric; those after the first of
+    # a list are measured too.
+    metrics="accuracy",
     batch_size=32,
     epochs=15,
 )

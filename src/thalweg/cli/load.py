@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ def _run(path: Path) -> ModuleType:
 
     Its folder is searched for what it imports, as Python does for a script.
     """
-    name = f"{FILE}{path.stem}"
+    name = _name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}")
@@ -105,6 +106,17 @@ def _run(path: Path) -> ModuleType:
         del sys.modules[name]
         raise UsageError(f"{path} fails when it is run: {told(error)}") from error
     return module
+
+
+def _name(path: Path) -> str:
+    """A name for the module of a file, which the module of no other file has."""
+
+    def free(name: str) -> bool:
+        known = getattr(sys.modules.get(name), "__file__", None)
+        return known is None or Path(known).resolve() == path.resolve()
+
+    plain = f"{FILE}{path.stem}"
+    return next(filter(free, chain([plain], (f"{plain}_{k}" for k in count(2)))))
 
 
 def _empty(file: str) -> UsageError:

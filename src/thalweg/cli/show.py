@@ -9,9 +9,11 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..racing.progress import Progress as Progress
+from ..report import also
 from ..report import text as write
 
 _SHOWN = (1.0, 1.5, 2.0, 4.0)  # τ of the profiles' columns
@@ -36,6 +38,8 @@ def table(document: Mapping[str, Any]) -> str:
         found.add_row(*_row(entry, document, decimals), style="bold" if entry["tied"] else "")
     console = _console()
     console.print(found)
+    if document["setting"].get("also"):
+        console.print(_also(document))
     console.print(document["verdict"]["sentence"], markup=False, highlight=False)
     if document["verdict"]["code"]:
         console.print(f"\n    {document['verdict']['code']}\n", markup=False, highlight=False)
@@ -53,6 +57,17 @@ def table(document: Mapping[str, Any]) -> str:
     if search := document.get("search"):
         console.print(_cost(search), markup=False, highlight=False)
     return _text(console)
+
+
+def _also(document: Mapping[str, Any]) -> Table:
+    """What the metrics that decide nothing say of the chosen configurations."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    found.add_column("also measured", no_wrap=True)
+    for metric in also.metrics(document):
+        found.add_column(f"test\n{escape(metric['name'])}", justify="right")
+    for name, cells in also.table(document):
+        found.add_row(name, *cells)
+    return found
 
 
 def _cost(search: Mapping[str, Any]) -> str:

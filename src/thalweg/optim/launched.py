@@ -23,7 +23,7 @@ from .layouts import order
 gradient_of = attrgetter("grad")
 pointer_of, _contiguous, _strides = Tensor.data_ptr, Tensor.is_contiguous, Tensor.stride
 _negated, _conjugated = Tensor.is_neg, Tensor.is_conj
-_nbytes = attrgetter("nbytes")
+_nbytes, _dtype = attrgetter("nbytes"), attrgetter("dtype")
 
 
 class Item(NamedTuple):
@@ -92,6 +92,8 @@ class Launched:
     def watch(self, items: Sequence[Item], pointers: Ints) -> None:
         """Fill the table of pointers, and note what must hold for it to be true."""
         self.sizes = [p.nbytes for p in self.parameters]
+        # Of the dtypes that parameters have, two are of one size.
+        self.halves = {p.dtype for p in self.parameters if p.dtype.itemsize == _HALF}
         self.orders = [None if p.is_contiguous() else order(p) for p in self.parameters]
         self.strides = list(map(_strides, self.parameters)) if any(self.orders) else None
         kinds = enumerate(self.parameters)
@@ -137,6 +139,8 @@ class Launched:
             pointers = list(map(pointer_of, gradients))
         if list(map(_nbytes, gradients)) != self.sizes:
             return None
+        if self.halves and set(map(_dtype, gradients)) != self.halves:
+            return None
         self.given[:] = pointers[:count]
         return gradients
 
@@ -166,6 +170,7 @@ class Launched:
         return all(map(is_, chain(chain.from_iterable(self.entries), (_END,)), self.held))
 
 
+_HALF = 2  # bytes of float16, and of bfloat16
 _END = object()  # so that a list that became shorter differs too
 
 

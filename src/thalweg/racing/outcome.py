@@ -70,6 +70,32 @@ def judge(task: Task, records: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     return found
 
 
+def others(task: Task, outcomes: Sequence[Outcome], part: str) -> dict[str, list[float | None]]:
+    """What the metrics that decide nothing say of runs that are compared with each other.
+
+    A run that diverged, or has no finite value, is given the worst of the others, as in `judge`.
+
+    Args:
+        task: what was trained.
+        outcomes: of all the runs.
+        part: "validation" or "test".
+
+    Returns:
+        A value per outcome and metric, in their order; None where no run has a finite one.
+    """
+    found: dict[str, list[float | None]] = {}
+    for metric in task.also:
+        curves = [o.record["also"][metric.name][part] for o in outcomes]
+        ends = [
+            None if o.diverged or not _finite(c[-1]) else c[-1]
+            for o, c in zip(outcomes, curves, strict=True)
+        ]
+        known = [v for v in (*ends, *(c[0] for c in curves)) if _finite(v)]
+        worst = (min if metric.higher_is_better else max)(known) if known else None
+        found[metric.name] = [worst if end is None else end for end in ends]
+    return found
+
+
 def _worst(
     task: Task,
     kind: str,

@@ -140,7 +140,7 @@ def race(
             one, or an example, of which every run gets a copy initialised anew.
         X, y: the inputs and targets that a model is trained on, in any form that `Task` takes; a
             fifth each is split off for validation and test.
-        loss, metrics: of a model, as in `Task`.
+        loss, metrics: of a model, as in `Task`; of several metrics the first judges.
         optimizers: names of built-in methods or rules of one's own; all distinct ones by default.
         budget: configurations that each tries before the search is continued.
         seeds: fresh seeds that the chosen ones are compared on.

@@ -175,7 +175,9 @@ class Spec:
 
     def about(self, run: Run, test: bool) -> dict[str, Any]:
         """What a run's record says of the run, for whoever reads records alone."""
+        also = [{"name": m.name, "higher_is_better": m.higher_is_better} for m in self.task.also]
         return {
+            **({"also": also} if also else {}),
             "task": self.task.name,
             "metric": self.task.metric.name,
             "higher_is_better": self.task.metric.higher_is_better,

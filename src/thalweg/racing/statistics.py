@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from ..errors import UsageError
 Array = NDArray[np.float64]
 
 _EXACT_PAIRS = 16  # up to here all sign flips are enumerated: 2^15 rows by symmetry
+_FLIPS_PER_PAIR = 100  # drawn for a family: its smallest adjusted p-value is then 0.01
 _LARGEST = 1e300  # beyond this a sum over seeds overflows
 
 
@@ -139,7 +140,13 @@ def interval(
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    flips: int | None = None,
+    seed: int = 0,
 ) -> Difference:
     """Mean of a − b over paired seeds, with its interval and an exact p-value.
 
@@ -152,7 +159,8 @@ def paired_difference(
         a: one score per seed, shape (n,), finite.
         b: the other's scores on the same seeds, shape (n,), finite.
         level: confidence level of the interval, between 0 and 1.
-        resamples: bootstrap resamples, and sign flips drawn where they are not enumerated.
+        resamples: bootstrap resamples.
+        flips: sign flips drawn where they are not enumerated; as many as resamples by default.
         seed: of the resampling.
 
     Returns:
@@ -167,7 +175,7 @@ def paired_difference(
     first, second = _pair(a, b)
     d = first - second
     estimate = interval(d, level=level, resamples=resamples, seed=seed)
-    return Difference(*estimate, p=_sign_flip_p(d, resamples, seed))
+    return Difference(*estimate, p=_sign_flip_p(d, resamples if flips is None else flips, seed))
 
 
 def probability_better(a: ArrayLike, b: ArrayLike, *, higher_is_better: bool) -> float:
@@ -287,18 +295,22 @@ def pairs(
     """Every two optimizers compared on paired seeds, the p-values adjusted by Holm over all pairs.
 
     There are more of these than comparisons with the leader alone, so that their p-values are
-    larger than those of `ties`, which the verdict rests on.
+    larger than those of `ties`, which the verdict rests on. Where sign flips are drawn, there are
+    enough of them that the smallest p-value survives Holm's factor.
 
     Args:
         scores: for each optimizer its scores on the same seeds in the same order.
         higher_is_better: True for accuracy, False for loss.
-        resamples: as for `paired_difference`.
+        resamples: of the bootstrap.
 
     Returns:
         A comparison for every two, in the order given.
     """
     names = list(itertools.combinations(scores, 2))
-    differences = [paired_difference(scores[a], scores[b], resamples=resamples) for a, b in names]
+    flips = max(resamples, _FLIPS_PER_PAIR * len(names))
+    differences = [
+        paired_difference(scores[a], scores[b], resamples=resamples, flips=flips) for a, b in names
+    ]
     adjusted = holm([d.p for d in differences])
     return [
         Comparison(a, b, d, float(p), probability_better(
@@ -400,20 +412,26 @@ def good_range(
     return GoodRange(low, high, math.log10(high / low))
 
 
-def _sign_flip_p(d: Array, resamples: int, seed: int) -> float:
+def _sign_flip_p(d: Array, drawn: int, seed: int) -> float:
     """Two-sided p-value of mean zero: the share of sign flips with a sum as far from zero."""
-    n = len(d)
-    if n <= _EXACT_PAIRS:
-        # The first pair keeps its sign: flipping all of them gives the same distance from zero.
-        flipped = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
-        drawn = 0
-    else:
-        flipped = np.random.default_rng(seed).integers(0, 2, size=(resamples, n))
-        drawn = 1  # the flip that was observed counts among the drawn, or p could be 0
-    sums = np.abs((1.0 - 2.0 * flipped) @ d)
+    signs = _signs(len(d), drawn, seed)
+    # The flip that was observed counts among those that are drawn, or p could be 0.
+    seen = int(len(d) > _EXACT_PAIRS)
+    sums = np.abs(signs @ d)
     # Sums that are equal on paper, as accuracies on one test set give, differ by rounding.
     observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()
-    return float(((sums >= observed).sum() + drawn) / (len(sums) + drawn))
+    return float(((sums >= observed).sum() + seen) / (len(sums) + seen))
+
+
+@lru_cache(2)
+def _signs(pairs: int, drawn: int, seed: int) -> Array:
+    """Sign flips, shape (flips, pairs): all of them for few pairs, else so many that are drawn."""
+    if pairs <= _EXACT_PAIRS:
+        # The first pair keeps its sign: flipping all of them gives the same distance from zero.
+        flipped = np.arange(2 ** (pairs - 1))[:, None] >> np.arange(pairs) & 1
+    else:
+        flipped = np.random.default_rng(seed).integers(0, 2, size=(drawn, pairs))
+    return np.array([1.0, -1.0])[flipped]
 
 
 @cache

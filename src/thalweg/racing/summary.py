@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,9 +24,10 @@ from ..optim.spelling import code
 from ..records import plain
 from ..rules import Rule
 from ..schedules import CONSTANT
+from ..tasks import Task
 from ..training.runs import Method
 from . import statistics
-from .outcome import Outcome
+from .outcome import Outcome, others
 from .power import detectable
 from .space import Configuration
 from .spec import Spec
@@ -78,6 +80,7 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
     target = _target(final)
     by_name = {m.name: m for m in spec.entrants}
     leading = np.array([o.test for o in final[ties.leader]])
+    also = _also(spec.task, final)
     optimizers: list[dict[str, Any]] = []
     for standing in ties.standings:
         name = standing.name
@@ -85,6 +88,7 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
         entry["rank"] = 1 if standing.tied else 1 + len(optimizers)
         entry["tied"] = standing.tied
         entry["ms_per_step"] = found.speeds[name]
+        entry |= {"also": also[name]} if also else {}
         d = standing.difference
         entry["versus_best"] = None if name == ties.leader else {
             "difference": d.mean, "low": d.low, "high": d.high, "p": standing.adjusted_p,
@@ -117,6 +121,27 @@ def document(spec: Spec, found: Findings) -> dict[str, Any]:
     ]  # fmt: skip
     result["verdict"] = verdict(spec, result, ties)
     return dict(plain(result))
+
+
+def _also(task: Task, final: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Any]]:
+    """For every method the intervals of the other metrics; nothing where there are none."""
+    if not task.also:
+        return {}
+    everyone = [o for own in final.values() for o in own]
+    found: dict[str, dict[str, Any]] = {name: {m.name: {} for m in task.also} for name in final}
+    for part in ("validation", "test"):
+        for metric, values in others(task, everyone, part).items():
+            left = iter(values)
+            for name, own in final.items():
+                known = [v for v in islice(left, len(own)) if v is not None]
+                found[name][metric][part] = _interval(known)
+    return found
+
+
+def _interval(values: Sequence[float]) -> dict[str, float | None]:
+    if not values:
+        return {"mean": None, "low": None, "high": None}
+    return statistics.interval(values)._asdict()
 
 
 def _search(spec: Spec, found: Findings) -> dict[str, Any]:
@@ -228,14 +253,22 @@ def line(rule: Rule, chosen: Configuration) -> str:
 
 def _curve(final: Sequence[Outcome]) -> dict[str, Any]:
     """The mean course of the final runs with the band that holds 95 % of their mean."""
-    curve: dict[str, Any] = {"steps": final[0].record["steps"]}
+    records = [o.record for o in final]
+    curve: dict[str, Any] = {"steps": records[0]["steps"]}
     for name in ("train_loss", "validation_loss", "validation_metric"):
-        columns = zip(*(o.record[name] for o in final), strict=True)
-        bands = [
-            _band([v for v in column if v is not None and math.isfinite(v)]) for column in columns
-        ]
-        curve[name] = {part: [b[part] for b in bands] for part in ("mean", "low", "high")}
+        curve[name] = _course([record[name] for record in records])
+    if also := records[0].get("also"):
+        curve["also"] = {
+            name: _course([record["also"][name]["validation"] for record in records])
+            for name in also
+        }
     return curve
+
+
+def _course(runs: Sequence[Sequence[float | None]]) -> dict[str, list[float | None]]:
+    columns = zip(*runs, strict=True)
+    bands = [_band([v for v in column if v is not None and math.isfinite(v)]) for column in columns]
+    return {part: [band[part] for band in bands] for part in ("mean", "low", "high")}
 
 
 def _band(values: Sequence[float]) -> dict[str, float | None]:
@@ -263,6 +296,7 @@ def _steps_to(outcome: Outcome, target: float | None) -> float:
 
 def _setting(spec: Spec, target: float | None, found: Findings) -> dict[str, Any]:
     task, metric = spec.task, spec.task.metric
+    also = [{"name": m.name, "higher_is_better": m.higher_is_better} for m in task.also]
     return {
         "title": task.title,
         "metric": {
@@ -270,6 +304,7 @@ def _setting(spec: Spec, target: float | None, found: Findings) -> dict[str, Any
             "higher_is_better": metric.higher_is_better,
             "margin": metric.margin,
         },
+        **({"also": also} if also else {}),
         "train": len(task.train[0]),
         "validation": len(task.validation[0]),
         "test": len(task.test[0]),

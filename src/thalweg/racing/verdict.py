@@ -10,7 +10,7 @@ from typing import Any
 from ..training.runs import RANDOM_SEARCH
 from .power import POWER
 from .spec import Spec
-from .statistics import Ties, seeds_needed
+from .statistics import Difference, Ties, seeds_needed
 from .unknown import unknowns
 
 _FEW = 4  # names that a sentence can hold
@@ -41,16 +41,9 @@ def verdict(spec: Spec, result: Mapping[str, Any], ties: Ties) -> dict[str, Any]
         )
     elif len(best) == 1:
         second = ties.standings[1]
-        lead = {"mean": abs(second.difference.mean)} | {
-            end: abs(value)
-            for end, value in zip(
-                ("low", "high"), sorted([second.difference.low, second.difference.high], key=abs),
-                strict=True,
-            )
-        }  # fmt: skip
         found = (
             f"{ties.leader} is best: test {metric.name} {score}, ahead of {second.name}, "
-            f"the second, by {estimate(lead)}."
+            f"the second, by {estimate(lead(second.difference, metric.higher_is_better))}."
         )
     else:
         who = _listed(best) if len(best) <= _FEW else f"{len(best)} of {len(entries)} optimizers"
@@ -85,6 +78,18 @@ def _power(rivals: Sequence[Mapping[str, Any]]) -> dict[str, float | None] | Non
     found = [rival["versus_best"]["detectable"] for rival in rivals]
     known = [difference for difference in found if difference is not None]
     return {"probability": POWER, "difference": median(known) if known else None}
+
+
+def lead(behind: Difference, higher_is_better: bool) -> dict[str, float]:
+    """By how much the leader is better; below 0 where the interval leaves that open.
+
+    Args:
+        behind: another's score minus the leader's.
+        higher_is_better: of the score.
+    """
+    sign = -1.0 if higher_is_better else 1.0
+    low, high = sorted((sign * behind.low, sign * behind.high))
+    return {"mean": sign * behind.mean, "low": low, "high": high}
 
 
 def estimate(interval: Mapping[str, float], label: str = "") -> str:

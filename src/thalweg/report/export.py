@@ -68,11 +68,11 @@ def table(races: Sequence[Found]) -> list[dict[str, Any]]:
     """The runs of all races as rows with the same columns."""
     found = [row for race in races for row in frames.rows(_document(race), race.records)]
     params = dict.fromkeys(key for row in found for key in row if key.startswith("param_"))
-    return [
-        {**{k: v for k, v in row.items() if k in _HEAD}, **{key: row.get(key) for key in params},
-         **{k: v for k, v in row.items() if k not in _HEAD and k not in params}}
-        for row in found
-    ]  # fmt: skip
+    # Metrics that one race has and another has not come before what ends every row.
+    others = dict.fromkeys(key for row in found for key in row if key not in params)
+    order = sorted(others, key=lambda key: (key not in _HEAD, key in frames.ENDS))
+    head = [key for key in order if key in _HEAD]
+    return [{key: row.get(key) for key in (*head, *params, *order[len(head) :])} for row in found]
 
 
 _HEAD = ("run", "task", "optimizer", "stage", "seed")
@@ -221,7 +221,11 @@ def _mlflow_run(
               **about["configuration"]}  # fmt: skip
     client.log_batch(
         run,
-        metrics=[entities.Metric(curve, v, 0, step) for curve, step, v in _points(record)],
+        # MLflow has letters, digits and these signs in a name.
+        metrics=[
+            entities.Metric(re.sub(r"[^\w.\- :/]", "-", curve), v, 0, step)
+            for curve, step, v in _points(record)
+        ],
         params=[entities.Param(key, str(value)) for key, value in params.items()],
         tags=[entities.RunTag("thalweg.run", identity)],
     )
@@ -249,8 +253,7 @@ def _runs(race: Found) -> dict[str, Mapping[str, Any]]:
 
 def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, int, float]]:
     """Every finite measurement of a run: its name, step, value."""
-    for name in frames.CURVES:
-        values = record.get(name)
+    for name, values in frames.curves(record).items():
         if not values:
             continue
         # A test is before the first step and after the last.

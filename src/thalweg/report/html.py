@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -16,7 +17,7 @@ from typing import Any
 
 from ..errors import ThalwegError, UsageError
 from ..records import write as put
-from . import notes, parts, runs, text
+from . import also, notes, parts, runs, text
 
 SCHEMA = "thalweg.race/1"
 
@@ -53,11 +54,13 @@ def render(summary: Mapping[str, Any], records: Records | None = None) -> str:
         cost=notes.cost(summary),
         paper=notes.method(summary),
         task=text.words(summary.get("task")),
-        title=text.words(summary["setting"].get("title")),
+        title=escape(str(summary["setting"].get("title") or "")),
         headline=parts.headline(summary),
         sentence=text.words(verdict.get("sentence")),
         code=parts.copyable(verdict.get("code")),
         table=parts.table(summary),
+        also=also.section(summary),
+        curves=also.choices(summary),
         metric=parts.metric_name(summary),
         methods=parts.methods(summary),
         setting=parts.setting(summary),

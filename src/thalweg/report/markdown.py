@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import paper, text
+from . import also, paper, text
 
 
 def summary(document: Mapping[str, Any]) -> str:
@@ -23,6 +23,7 @@ def summary(document: Mapping[str, Any]) -> str:
         plain(document["verdict"].get("sentence")),
         _code(document["verdict"].get("code")),
         table(head, [_row(entry) for entry in document["optimizers"]]),
+        _also(document),
         _unknown(document["verdict"].get("unknown") or ()),
         _method(document),
     ]
@@ -81,6 +82,14 @@ def _code(line: Any) -> str:
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}python\n{line}\n{fence}"
+
+
+def _also(document: Mapping[str, Any]) -> str:
+    rows = [[plain(name), *cells] for name, cells in also.table(document)]
+    if not rows:
+        return ""
+    head = ["optimizer", *(f"test {plain(m.get('name'))}" for m in also.metrics(document))]
+    return f"## Also measured\n\n{table(head, rows)}"
 
 
 def _unknown(sentences: Iterable[Any]) -> str:

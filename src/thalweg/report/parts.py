@@ -195,8 +195,11 @@ class _Rates:
             f'<path class="span" d="M{ends[0]:.1f} 6H{ends[1]:.1f}"/>' if None not in ends else "",
             f'<circle cx="{best:.1f}" cy="6" r="3"/>' if best is not None else "",
         ]
+        open_ended = "≥ " if (entry.get("good_range") or {}).get("at_least") else ""
         title = f"{text.number(low)} to {text.number(high)}"
-        return _td(decades, f"<b>{text.fixed(decades, 1)}</b>{_svg(''.join(parts))}", "wide", title)
+        title += "; a rate beside these was stopped early and may be good too" if open_ended else ""
+        shown = f"<b>{open_ended}{text.fixed(decades, 1)}</b>{_svg(''.join(parts))}"
+        return _td(decades, shown, "wide", title)
 
     def _x(self, rate: Any) -> float | None:
         known = text.finite(rate)
@@ -238,6 +241,9 @@ def _method(i: int, entry: Entry, metric: str) -> str:
     against = entry.get("versus_best") or {}
     estimate = {**against, "mean": against.get("difference")}
     rates = f"{text.number(good.get('low'))} to {text.number(good.get('high'))}"
+    if good.get("at_least"):
+        decades = text.fixed(good.get("decades"), 1)
+        rates += f", ≥ {decades} decades: a rate beside them was stopped early"
     numbers = terms(
         [
             ("best learning rate", text.number(entry.get("learning_rate"))),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import frames
-from . import text
+from . import also, text
 
 _DRAWN = (
     "train_loss", "validation_loss", "validation_metric", "gradient_norm", "update_ratio",
@@ -37,6 +37,7 @@ def embedded(
             **{name: about.get(name) for name in ("optimizer", "stage", "seed", "configuration")},
             "steps": steps.setdefault(tuple(record["steps"]), len(steps)),
             **{name: [_short(v) for v in record.get(name) or ()] for name in _DRAWN},
+            **{name: [_short(v) for v in values] for name, values in _others(summary, record)},
             **{name: record.get(name) for name in ("diverged_at", "stopped_at")},
         })  # fmt: skip
     return {
@@ -45,6 +46,15 @@ def embedded(
         "steps": [list(s) for s in steps],
         "list": curves,
     }
+
+
+def _others(
+    summary: Mapping[str, Any], record: Mapping[str, Any]
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The curves of the metrics that decide nothing, under the names that the script has."""
+    measured = record.get("also") or {}
+    for k, metric in enumerate(also.metrics(summary)):
+        yield f"also-{k}", (measured.get(metric.get("name")) or {}).get("validation") or ()
 
 
 def _short(value: Any) -> float | None:

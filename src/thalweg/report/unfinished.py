@@ -33,7 +33,10 @@ def document(runs: Mapping[str, Record]) -> dict[str, Any]:
     return {
         "schema": "thalweg.race/1",
         "task": about["task"],
-        "setting": {"metric": {"name": about["metric"], "higher_is_better": higher}},
+        "setting": {
+            "metric": {"name": about["metric"], "higher_is_better": higher},
+            **({"also": about["also"]} if "also" in about else {}),
+        },
         "optimizers": entries,
         "runs": len(records),
         "record_ids": list(runs),
@@ -82,12 +85,16 @@ def _point(records: Sequence[Record]) -> dict[str, Any]:
 def _curve(records: Sequence[Record]) -> dict[str, Any]:
     """The mean course; steps that not all of them took are left out."""
     steps = min((r["steps"] for r in records), key=len)
-    means = {
-        name: [_mean([r[name][k] for r in records]) for k in range(len(steps))] for name in _CURVES
-    }
     nothing = [None] * len(steps)
-    bands = {n: {"mean": own, "low": nothing, "high": nothing} for n, own in means.items()}
-    return {"steps": steps, **bands}
+
+    def band(runs: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        means = [_mean([values[k] for values in runs]) for k in range(len(steps))]
+        return {"mean": means, "low": nothing, "high": nothing}
+
+    curve = {"steps": steps, **{name: band([r[name] for r in records]) for name in _CURVES}}
+    if also := records[0].get("also"):
+        curve["also"] = {n: band([r["also"][n]["validation"] for r in records]) for n in also}
+    return curve
 
 
 def _mean(values: Sequence[Any]) -> float | None:

@@ -25,6 +25,8 @@ def told(error: BaseException, maker: object = None) -> str:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if own(frame.filename)]
+    # What Python writes itself, as a dataclass's constructor, has no line to show.
+    theirs = [frame for frame in theirs if frame.line] or theirs
     if not theirs:
         home = _home(maker)
         return f"{home}: {said}" if home else said

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from .blame import told
+from .losses import own_loss
 from .task import Task
 
 
@@ -62,18 +64,22 @@ def _measure(task: Task, model: nn.Module) -> None:
     for part in ("validation", "test"):
         x, y = (values[: task.batch_size] for values in getattr(task, part))
         try:
-            outputs = (
+            outputs: Any = (
                 None if task.step is not None and task.judged_by_loss else task.outputs(model, x)
             )
             loss = task.objective(model, x, y)
-            metric = loss if task.judged_by_loss else task.metric.function(outputs, y)
+            metrics = {
+                m.name: loss if m.function is own_loss else m.function(outputs, y)
+                for m in task.measured
+            }
         except Exception as error:
             raise UsageError(
                 f"task {task.name!r}: the model fails on {part} data, inputs {_shape(x)}: "
                 f"{told(error, task.model)}"
             ) from error
         _scalar(task, f"{part} loss", loss)
-        _scalar(task, f"{part} metric", metric)
+        for name, value in metrics.items():
+            _scalar(task, f"{part} metric {name}", value)
         if isinstance(outputs, Tensor) and len(x) > 1 and task.step is None:
             _same_shape(task, model, x, outputs)
 

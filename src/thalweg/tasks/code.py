@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import inspect
+import random
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -16,12 +18,18 @@ from .blame import own
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
+# What these hold changes as they are used, and says nothing of what is done.
+_MOVING = (torch.Generator, np.random.Generator, np.random.RandomState, np.random.BitGenerator,
+           random.Random)  # fmt: skip
+
 
 def code(*things: Any) -> list[str]:
     """The source of functions, classes and objects, and of whatever of the person's own they use.
 
     A helper that a function calls, a constant that it reads and the class that it derives from
-    are followed, in any module of the person's own; what is installed goes by its name.
+    are followed, in any module of the person's own, and a function through what is wrapped around
+    it; what is installed goes by its name, an object of an installed class by what it would be
+    pickled as too.
 
     Args:
         *things: functions, classes, objects with attributes.
@@ -69,6 +77,8 @@ class _Walk:
             self._class(thing)
         elif not isinstance(thing, ModuleType | BuiltinFunctionType):
             self._object(thing)
+        if wrapped := _wrapped(thing):
+            self.see(wrapped)
 
     def _all(self, things: Any) -> None:
         for thing in things:
@@ -76,7 +86,11 @@ class _Walk:
 
     def _array(self, values: Any) -> None:
         if isinstance(values, torch.Tensor):
-            values = values.detach().cpu().numpy()
+            values = values.detach().cpu()
+            if values.dtype == torch.bfloat16:  # which NumPy does not have
+                self.texts.append(str(values.dtype))
+                values = values.view(torch.int16)
+            values = values.numpy()
         digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
         self.texts.append(f"{values.dtype} {values.shape} {digest}")
 
@@ -118,15 +132,42 @@ class _Walk:
         self._all(kind.__bases__)
         for name, part in sorted(vars(kind).items()):
             inner = getattr(part, "__func__", getattr(part, "fget", part))
+            inner = getattr(inner, "func", inner)  # of a cached property
             if isinstance(inner, FunctionType):
                 self._function(inner)
+            if wrapped := _wrapped(inner):
+                self.see(wrapped)
             elif not name.startswith("__") and isinstance(inner, (*_PLAIN, list, tuple, dict)):
                 self.see(inner)
 
     def _object(self, thing: Any) -> None:
         self._class(type(thing))
-        if _own(type(thing)) or isinstance(thing, torch.nn.Module):
+        if isinstance(thing, torch.nn.Module) or (_own(type(thing)) and hasattr(thing, "__dict__")):
             self._all(part for pair in sorted(vars(thing).items()) for part in pair)
+        elif not isinstance(thing, _MOVING):
+            self._all(_pickled(thing))
+
+
+def _wrapped(thing: Any) -> FunctionType | None:
+    """The function around which torch.no_grad, lru_cache and their like have made another."""
+    found = getattr(thing, "__wrapped__", None)
+    return found if isinstance(found, FunctionType) else None
+
+
+def _pickled(thing: Any) -> Iterator[Any]:
+    """What an object would be made of again; nothing of one that cannot be pickled."""
+    try:
+        registered = copyreg.dispatch_table.get(type(thing))
+        made = registered(thing) if registered else thing.__reduce_ex__(2)
+    except Exception:  # classes raise what they like to say so: such a one goes by its name
+        return
+    if isinstance(made, str):
+        yield made
+        return
+    _, arguments, *rest = made
+    yield arguments
+    for part in rest:  # the state, then items of lists and dictionaries as iterators
+        yield list(part) if isinstance(part, Iterator) else part
 
 
 def _own(kind: type) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -239,6 +239,51 @@ def metric(
         "write Metric(name, higher_is_better, function, margin) to say otherwise"
     )
     return Metric(name, True, given, margin=0.0), note
+
+
+def metrics(
+    task: str, one: Any, several: Any, kind: str | None
+) -> tuple[tuple[Metric, ...], list[str]]:
+    """The metrics that are meant, that which a run is judged by first, and notes on them.
+
+    Args:
+        task: names the task in messages.
+        one: the metric, as for `metric`; None where `several` says it.
+        several: a list of them, or one, or None.
+        kind: as for `metric`.
+
+    Raises:
+        UsageError: one of them is none, two have one name, or both arguments are given.
+    """
+    alone = isinstance(several, str) or not isinstance(several, Sequence)
+    given = [one] if several is None else [several] if alone else list(several)
+    if not given:
+        raise UsageError(f"task {task!r}: metrics=[] must name one at least, or be left out")
+    # A task that is copied gives both, alike.
+    if one is not None and given[0] is not one:
+        raise UsageError(
+            f"task {task!r}: metric and metrics are both given; give metrics=[…] alone, with the "
+            "one that a run is judged by first"
+        )
+    found, notes = zip(*(metric(task, each, kind) for each in given), strict=True)
+    names = [each.name for each in found]
+    for position, each in enumerate(found):
+        if each.name in names[:position]:
+            raise UsageError(
+                f"task {task!r}: metrics has two of the name {each.name!r}; give one of them "
+                "another, as Metric(name, higher_is_better, function, margin)"
+            )
+        # Columns and curves are named validation_… and test_…: these two are taken.
+        if position and (_taken(each)):
+            raise UsageError(
+                f"task {task!r}: metrics has one of the name {each.name!r}, which is taken; give "
+                "it another, as Metric(name, higher_is_better, function, margin)"
+            )
+    return found, [note for note in notes if note]
+
+
+def _taken(given: Metric) -> bool:
+    return given.name == "metric" or (given.name == "loss" and given.function is not own_loss)
 
 
 def _rows(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

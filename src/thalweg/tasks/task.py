@@ -7,7 +7,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from . import losses
 from .blame import told
 from .code import code
 from .losses import own_loss
+from .metric import Metric
 from .prepare import Pair, is_classes, parts
 from .sources import read
 
@@ -55,7 +56,8 @@ class Task:
         step: takes the model and a batch (inputs, targets) and returns the loss, for what
             loss(model(inputs), targets) does not fit.
         target: the column with the targets, where the data has columns.
-        metrics: another way to write `metric`: one, or a list of one.
+        metrics: several: the first is `metric`, the others are measured beside it and decide
+            nothing; None where there is one, which may be written here too.
         notes: what was decided about the data, for a person to read.
 
     Raises:
@@ -126,20 +128,10 @@ class Task:
         return None if self.step is not None else kind
 
     def _choose_metric(self, kind: str | None) -> None:
-        given = self.metric
-        if self.metrics is not None:
-            several = self.metrics if isinstance(self.metrics, Sequence) else [self.metrics]
-            several = [self.metrics] if isinstance(self.metrics, str) else list(several)
-            if len(several) != 1 or given is not None:
-                raise UsageError(
-                    f"task {self.name!r}: a race is judged by one metric; give metrics=[…] one"
-                )
-            given = several[0]
-        metric, note = losses.metric(self.name, given, kind)
-        object.__setattr__(self, "metric", metric)
-        object.__setattr__(self, "metrics", None)
-        if note:
-            object.__setattr__(self, "notes", (*self.notes, note))
+        metrics, notes = losses.metrics(self.name, self.metric, self.metrics, kind)
+        object.__setattr__(self, "metric", metrics[0])
+        object.__setattr__(self, "metrics", metrics if len(metrics) > 1 else None)
+        object.__setattr__(self, "notes", (*self.notes, *notes))
 
     def _takes_tokens(self) -> bool:
         """Whether the model looks whole numbers up in a table."""
@@ -160,9 +152,19 @@ class Task:
         return found
 
     @property
+    def measured(self) -> tuple[Metric, ...]:
+        """All metrics, the one that a run is judged by first."""
+        return self.metrics or (self.metric,)
+
+    @property
+    def also(self) -> tuple[Metric, ...]:
+        """The metrics that are measured and decide nothing."""
+        return self.measured[1:]
+
+    @property
     def judged_by_loss(self) -> bool:
-        """Whether the metric is the loss itself."""
-        return self.metric.function is own_loss
+        """Whether the loss itself is all that is measured, so that no outputs are needed."""
+        return all(metric.function is own_loss for metric in self.measured)
 
     def _check_functions(self) -> None:
         if isinstance(self.model, nn.Module) or not callable(self.model):
@@ -199,8 +201,9 @@ class Task:
         model = self._build()
         state = [[k, [*v.shape], str(v.dtype)] for k, v in model.state_dict().items()]
         kinds = list(dict.fromkeys(type(m) for m in model.modules()))
-        written = code(self.model, *kinds, self.loss, self.step, self.metric.function)
-        judged = [self.metric.name, self.metric.higher_is_better]
+        functions = [metric.function for metric in self.measured]
+        written = code(self.model, *kinds, self.loss, self.step, *functions)
+        judged = [part for m in self.measured for part in (m.name, m.higher_is_better)]
         known = [self.name, repr(model), state, judged, written]
         digest = hashlib.sha256(json.dumps(known).encode())
         for tensor in (*self.train, *self.validation, *self.test):
@@ -247,6 +250,7 @@ class Task:
             *((part, _sizes(getattr(self, part))) for part in ("train", "validation", "test")),
             ("loss", loss),
             ("metric", f"{self.metric.name}, {direction} is better; {margin}"),
+            *([("also measured", ", ".join(m.name for m in self.also))] if self.also else []),
             ("batches", f"of {self.batch_size}, {self.epochs} epochs"),
             ("fingerprint", self.fingerprint[:16]),
         ]

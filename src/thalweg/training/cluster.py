@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import platform
+import re
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ from . import devices
 from .groups import complete
 from .runs import Method, Recipe, Regime, Result, Run, count
 
+_ANSWER = 10  # seconds within which a cluster must take a connection
 _AHEAD = 2  # groups handed over per group that can train at once: nobody waits for the next
 _LEAST = 16  # and at least so many, from which a cluster that can grow sees that it should
 
@@ -105,6 +108,7 @@ def connected(cluster: Cluster | None) -> Iterator[None]:
     own_one = {"include_dashboard": False} if cluster.address == "local" else {}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
+        _knock(cluster.address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of Ray's own ways, for its users
             ray.init(address=cluster.address, **quiet, **own_one)
@@ -117,6 +121,16 @@ def connected(cluster: Cluster | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ask whether anybody listens, which Ray does for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if place := re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)", address):
+        socket.create_connection((place[1], int(place[2])), timeout=_ANSWER).close()
 
 
 def described(cluster: Cluster, threads: int) -> str:

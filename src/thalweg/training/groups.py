@@ -159,7 +159,8 @@ def _failed(
         progress(steps[-1])
     lost = [math.nan] * len(steps)
     tested = [math.nan] * 2 if test else []
-    return Result(steps, lost, lost, lost, tested, tested, lost, lost, lost, steps[-1])
+    also = {metric.name: {"validation": lost, "test": tested} for metric in task.also}
+    return Result(steps, lost, lost, lost, tested, tested, lost, lost, lost, steps[-1], also=also)
 
 
 class _Counted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -77,7 +78,11 @@ def fitting(task: Task, batch_size: int | None = None, device: torch.device = CP
 
 
 def available() -> int:
-    """Bytes of memory that are free; what the machine has where that cannot be told."""
+    """Bytes of memory that are free, also of what a container may have; else the machine's."""
+    return min(_free(), _allowed())
+
+
+def _free() -> int:
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -93,6 +98,27 @@ def free(device: torch.device) -> int:
     """Bytes of a GPU's memory that are free, with what torch holds of it and does not use."""
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + held
+
+
+# Where Linux says how much memory a container may have, and how much its programs hold: in the
+# second version of control groups and in the first. What files fill of it can be freed.
+_LIMITS = (
+    ("memory.max", "memory.stat", "anon"),
+    ("memory/memory.limit_in_bytes", "memory/memory.stat", "total_rss"),
+)
+
+
+def _allowed(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that the container leaves, which `/proc/meminfo` does not know of; at least 0."""
+    for limit, holding, name in _LIMITS:
+        try:
+            most = (root / limit).read_text(encoding="ascii").strip()
+            held = dict(map(str.split, (root / holding).read_text(encoding="ascii").splitlines()))
+        except OSError:
+            continue
+        if most != "max" and name in held:
+            return max(0, int(most) - int(held[name]))
+    return sys.maxsize
 
 
 def evaluated(task: Task, most: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from ..tasks import Task
+from ..tasks import Task, losses
 from .devices import CPU
 from .draws import Draws
 from .memory import evaluated, keep_freed
@@ -169,8 +169,8 @@ class Population:
         return lanes(list(parameters), dict(fixed), x, y)
 
     @torch.no_grad()
-    def evaluate(self, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and metric (lanes,) of every lane on the whole of one data set.
+    def evaluate(self, data: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Loss and metrics (lanes,) of every lane on the whole of one data set.
 
         Lanes and samples are taken in parts, so that their activations fit.
         """
@@ -182,13 +182,12 @@ class Population:
             with self._drawing(first, count):
                 parts.append(self._evaluate(first, count, data, samples))
         self.model.train()
-        values = torch.cat(parts)
-        return values[:, 0], values[:, 1]
+        return torch.cat(parts).unbind(1)
 
     def _evaluate(
         self, first: int, count: int, data: tuple[Tensor, Tensor], samples: int
     ) -> Tensor:
-        """Loss and metric (count, 2) of these lanes."""
+        """Loss and metrics (count, 1 + metrics) of these lanes."""
         task, step, total = self.task, self.task.step, len(data[0])
         pieces = list(zip(*(values.split(samples) for values in data), strict=True))
         loss = torch.zeros(count, device=self.device)
@@ -202,20 +201,24 @@ class Population:
                     self._apply(first, count, lambda x, y: task.outputs(self.model, x), x, y)
                 )
 
+        own_loss = [metric.function is losses.own_loss for metric in task.measured]
+
         def judge(outputs: Tensor) -> Tensor:
             own = [] if task.step is not None else [task.loss(outputs, data[1])]
-            if not task.judged_by_loss:
-                own.append(task.metric.function(outputs, data[1]))
+            for metric, is_loss in zip(task.measured, own_loss, strict=True):
+                if not is_loss:
+                    own.append(metric.function(outputs, data[1]))
             return torch.stack(own)
 
         if not outputs:
-            return torch.stack([loss, loss], 1)
+            return torch.stack([loss] * (1 + len(own_loss)), 1)
         whole = _joined(outputs)
         judged = vmap(judge, randomness="different")(whole) if self.lanes > 1 else judge(
             _first(whole)
         )[None]  # fmt: skip
-        loss = judged[:, 0] if task.step is None else loss
-        return torch.stack([loss, loss if task.judged_by_loss else judged[:, -1]], 1)
+        columns = iter(judged.unbind(1))
+        loss = next(columns) if task.step is None else loss
+        return torch.stack([loss, *(loss if own else next(columns) for own in own_loss)], 1)
 
     def _apply(
         self,

@@ -42,6 +42,7 @@ class RandomSearch:
 
 RANDOM_SEARCH = RandomSearch()
 Method = Rule | RandomSearch
+Also = dict[str, dict[str, list[float]]]  # values by metric, then by part of the data
 
 
 def method(name: str) -> Method:
@@ -193,6 +194,7 @@ class Result:
         stopped_at: the step after which the run was stopped because others did better, if it was;
             the last of its measurements is then of this step.
         stopped_why: what it fell behind.
+        also: on "validation" and "test", as above, the metrics by name that decide nothing.
     """
 
     steps: list[int]
@@ -207,10 +209,11 @@ class Result:
     diverged_at: int | None = None
     stopped_at: int | None = None
     stopped_why: str | None = None
+    also: Also = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return dict(vars(self))
+        """As plain data; without `also` where there is nothing in it."""
+        return {name: value for name, value in vars(self).items() if name != "also" or value}
 
 
 def count(name: str, value: object) -> None:

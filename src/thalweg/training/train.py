@@ -14,7 +14,7 @@ from .devices import CPU
 from .draws import Generators
 from .placing import picked, placed, sent
 from .population import Population
-from .runs import RandomSearch, Regime, Result, Run, batches
+from .runs import Also, RandomSearch, Regime, Result, Run, batches
 from .steppers import DIAGNOSTICS, Descent, Engine, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
@@ -75,6 +75,7 @@ class Session:
         diverged_at, stopped_at, stopped_why: of every run.
         taken: the steps taken by `advance`.
         curves: of every run, the measurements by name.
+        also: of every run, those of the task's other metrics.
     """
 
     def __init__(
@@ -119,6 +120,9 @@ class Session:
         # step would be to wait for it.
         self.at_once = device.type == "cpu"
         self.curves: list[dict[str, list[float]]] = [{name: [] for name in _CURVES} for _ in runs]
+        self.also: list[Also] = [
+            {metric.name: {"validation": [], "test": []} for metric in task.also} for _ in runs
+        ]
         self.summed = torch.zeros(len(runs), device=device)
         # A model that draws numbers as it trains, as dropout does, draws the same ones every
         # time, whatever else trains between two of its steps.
@@ -223,22 +227,27 @@ class Session:
         """Evaluate all lanes; their validation losses."""
         if step and not self.at_once:
             self._lose(self.sound.lost(step))
-        loss, metric = self.population.evaluate(self.data.validation)
+        loss, metric, *others = self.population.evaluate(self.data.validation)
         seen = self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))
         self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric, **seen)
+        self._keep_also("validation", others)
         if step:
             self._watch(loss, step)  # a run may be lost by its last step
         if self.test and step in (0, self.steps):
-            tested = self.population.evaluate(self.data.test)
-            self._keep(test_loss=tested[0], test_metric=tested[1])
+            tested, metric, *others = self.population.evaluate(self.data.test)
+            self._keep(test_loss=tested, test_metric=metric)
+            self._keep_also("test", others)
         return loss
 
     def _keep(self, **values: Tensor) -> None:
-        # All at once: every transfer waits for the device.
-        rows = torch.stack([value.detach().double() for value in values.values()]).tolist()
-        for name, row in zip(values, rows, strict=True):
+        for name, row in zip(values, _numbers(list(values.values())), strict=True):
             for run, number in zip(self.lanes, row, strict=True):
                 self.curves[run][name].append(number)
+
+    def _keep_also(self, part: str, values: Sequence[Tensor]) -> None:
+        for metric, row in zip(self.task.also, _numbers(values), strict=True):
+            for run, number in zip(self.lanes, row, strict=True):
+                self.also[run][metric.name][part].append(number)
 
     def results(self) -> list[Result]:
         """What the runs leave behind, in the order in which they were given."""
@@ -250,9 +259,14 @@ class Session:
             found[original] = Result(
                 [mark for mark in marks if stop is None or mark <= stop],
                 **curves, diverged_at=self.diverged_at[run], stopped_at=stop,
-                stopped_why=self.stopped_why[run],
+                stopped_why=self.stopped_why[run], also=self.also[run],
             )  # fmt: skip
         return [result for result in found if result is not None]
+
+
+def _numbers(values: Sequence[Tensor]) -> list[list[float]]:
+    """All of them at once: every transfer waits for the device."""
+    return torch.stack([v.detach().double() for v in values]).tolist() if values else []
 
 
 class _Sound:

@@ -16,7 +16,7 @@ from . import native
 
 __all__ = ["folder", "load"]
 
-_DIGEST = 32  # bytes of SHA-256 at the head of a file of machine code
+_DIGEST = 32  # bytes at the head of a file of machine code: see `_seal`
 
 _MAKERS = ("memory", "forms", "build")  # the modules that what is compiled depends on
 
@@ -47,14 +47,14 @@ def load(name: str, source: str) -> native.Kernel:
         trouble = keep(place / f"{stem}.py", source.encode())
     kernel, code = build(source, f"<kernel {plain}>" if trouble else str(place / f"{stem}.py"))
     if code is not None and not trouble:
-        trouble = keep(place / f"{stem}.o", hashlib.sha256(code).digest() + code)
+        trouble = keep(place / f"{stem}.o", _seal(stem, code) + code)
     if trouble:
         _warn_once(trouble)
     return kernel
 
 
 def _read(path: Path) -> bytes | None:
-    """The machine code in a file; None if there is none that is whole."""
+    """The machine code in a file; None if there is none that is whole and the file's own."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -64,10 +64,15 @@ def _read(path: Path) -> bytes | None:
     else:
         damage = "damaged"
     digest, code = content[:_DIGEST], content[_DIGEST:]
-    if hashlib.sha256(code).digest() == digest:
+    if _seal(path.stem, code) == digest:
         return code
     warnings.warn(f"thalweg compiles {path} anew: {damage}", RuntimeWarning, stacklevel=2)
     return None
+
+
+def _seal(stem: str, code: bytes) -> bytes:
+    """The SHA-256 of machine code and of what it is: a kernel renamed to another is not run."""
+    return hashlib.sha256(stem.encode() + b"\0" + code).digest()
 
 
 @cache
@@ -76,7 +81,7 @@ def _fingerprint(source: str) -> str:
     own = [Path(__file__).with_name(f"{name}.py").read_text() for name in _MAKERS]
     settings = [os.environ.get(f"NUMBA_{name}", "") for name in _SETTINGS]
     tools = [__version__, version("numba"), version("llvmlite"), native.machine()]
-    parts = (source, *own, *settings, *tools)
+    parts = ("sealed", source, *own, *settings, *tools)  # not those whose seal lacked the name
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

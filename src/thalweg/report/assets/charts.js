@@ -160,7 +160,7 @@ function Chart(figure, spec, shared) {
       svg(root, 'path', { class: 'grid', d: `M${box.left} ${sy(value)}H${box.right}` });
       svg(root, 'text', { x: box.left - 7, y: sy(value) + 4, 'text-anchor': 'end' }, label);
     }
-    const room = Math.max(3, Math.floor(width / 90));
+    const room = Math.max(3, Math.floor(width / 75));
     const xTicks = now.x.names ? now.x.names.map((name, k) => [k, name]) : now.x.log ? logTicks(xRange, 1.6 * room) : linearTicks(xRange, room);
     for (const [value, label] of xTicks) {
       if (now.x.whole && !Number.isInteger(Number(value.toFixed(6)))) continue;

@@ -5,6 +5,11 @@ const runs = JSON.parse(document.getElementById('runs').textContent);
 const entries = data.optimizers;
 const metric = data.setting.metric?.name ?? 'metric';
 const higher = data.setting.metric?.higher_is_better !== false;
+// The metrics that decided nothing; their curves are chosen as also-0, also-1, …
+const also = data.setting.also ?? [];
+const alsoOf = key => also[/^also-(\d+)$/.exec(key)?.[1]];
+const curveOf = (e, key) => alsoOf(key) ? e.curve?.also?.[alsoOf(key).name] : e.curve?.[key];
+const upward = key => key === 'validation_metric' ? higher : alsoOf(key)?.higher_is_better === true;
 const COLOURS = 6;
 const $ = id => document.getElementById(id);
 const picked = name => document.querySelector(`input[name="${name}"]:checked`).value;
@@ -67,20 +72,19 @@ function readAll(xLabel, better) {
 
 // What an untrained model scores: the first value of a curve, the middle one over all methods.
 function untrained(key) {
-  const first = entries.map(e => e.curve?.[key]?.mean?.[0]).filter(finite).sort((a, b) => a - b);
+  const first = entries.map(e => curveOf(e, key)?.mean?.[0]).filter(finite).sort((a, b) => a - b);
   return first[first.length >> 1];
 }
 
 function curves() {
-  const key = picked('curve'), isMetric = key === 'validation_metric';
-  const label = { train_loss: 'training loss', validation_loss: 'validation loss' }[key] ?? `validation ${metric}`;
-  const better = isMetric && higher;
+  const key = picked('curve'), better = upward(key);
+  const label = { train_loss: 'training loss', validation_loss: 'validation loss' }[key] ?? `validation ${alsoOf(key)?.name ?? metric}`;
   return {
     title: `Learning curves: ${label} against training step`,
     x: { label: 'training step' },
     y: { label, higher: better, log: picked('scale') === 'log', close: closeUp('curves', 0.5), cap: untrained(key) },
     target: key === 'validation_loss' ? data.setting.target_loss : undefined,
-    lines: entries.flatMap((e, i) => e.curve?.[key] ? [line(i, e.curve.steps, e.curve[key])] : []),
+    lines: entries.flatMap((e, i) => curveOf(e, key) ? [line(i, e.curve.steps, curveOf(e, key))] : []),
     read: readAll('step', better),
   };
 }

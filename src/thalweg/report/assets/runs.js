@@ -114,7 +114,7 @@ function Parallel(host, status) {
     const line = narrow ? `M${low} ${axis.across}h${span}` : `M${axis.across} ${low}v${span}`;
     svg(root, 'path', { class: 'axis', d: line });
     const ticks = axis.names ? axis.names.map((name, k) => [k, name])
-      : axis.log ? logTicks(axis.range, 5) : linearTicks(axis.range, 4);
+      : axis.log ? logTicks(axis.range, 5) : linearTicks(axis.range, 5);
     for (const [v, label] of ticks) {
       const p = axis.at(v);
       svg(root, 'text', narrow ? { x: p, y: axis.across + 17, 'text-anchor': 'middle' } : { x: axis.across - 6, y: p + 4, 'text-anchor': 'end' }, label);
@@ -220,6 +220,7 @@ function buildPairs(select, table) {
 const seriesNames = () => ({
   gradient_norm: 'gradient norm', update_ratio: 'update-to-weight ratio', effective_lr: 'effective learning rate',
   train_loss: 'training loss', validation_loss: 'validation loss', validation_metric: `validation ${metric}`,
+  ...Object.fromEntries(also.map((m, k) => [`also-${k}`, `validation ${m.name}`]).filter(([, name]) => name !== 'validation loss')),
 });
 
 function Diagnostics(figure) {
@@ -245,11 +246,11 @@ function Diagnostics(figure) {
   const spec = () => {
     const key = series.value;
     const chosen = of(Number(method.value)).filter(run => which.value === 'final' ? run.stage === 'final' : run.stage !== 'final' && (which.value === 'tuning' || named(run) === which.value));
-    const isMetric = key === 'validation_metric';
+    const isMetric = key === 'validation_metric' || alsoOf(key) !== undefined;
     return {
       title: `${names[key]} against training step, ${chosen.length} runs of ${entries[Number(method.value)]?.name}`,
       x: { label: 'training step' },
-      y: { label: names[key], higher: isMetric && higher, log: picked('run-scale') === 'log' && !isMetric },
+      y: { label: names[key], higher: upward(key), log: picked('run-scale') === 'log' && !isMetric },
       lines: chosen.map((run, i) => ({
         i, on: true, look: `c${i % COLOURS}${i < COLOURS ? '' : ` d${1 + (Math.floor(i / COLOURS) - 1) % 3}`}`,
         name: run.stage === 'final' ? `seed ${run.seed}` : `${named(run)}, seed ${run.seed}`,
