@@ -154,6 +154,8 @@ def test_unknown_form_and_what_exists_are_refused(folder: Path) -> None:
         export.export(races, "parket", folder / "x")
     with pytest.raises(UsageError, match="exists already"):
         export.export(races, "optuna", folder / "records")
+    with pytest.raises(UsageError, match="records is no regular file; name one with --out"):
+        export.export(races, "csv", folder / "records")
 
 
 def test_failed_export_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

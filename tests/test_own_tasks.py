@@ -245,6 +245,11 @@ class Raising(nn.Linear):
         raise LookupError("nothing here")  # the line that is named
 
 
+class Silent(nn.Linear):
+    def forward(self, x: Tensor) -> Any:
+        super().forward(x)
+
+
 class Detached(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).detach()
@@ -262,6 +267,8 @@ def failing(kind: type[nn.Linear], outputs: int = 4) -> Callable[[], nn.Module]:
         ({"model": failing(Detached)}, "does not depend on the model's parameters"),
         ({"model": lambda: 1 / 0}, "the model cannot be built"),
         ({"model": lambda: nn.Linear(5, 4)}, "fails on its first mini-batch, inputs float32 of"),
+        ({"model": failing(Silent)}, "the model's forward() must return its outputs, not None"),
+        ({"name": ""}, "give the task a name"),
         ({"train": (X, Y + 1)}, "targets run from 1 to 4, and classes count from 0"),
         ({"loss": lambda o, t: o.sum() * float("nan")}, "loss of the untrained model is nan"),
         ({"loss": lambda o, t: o}, "must be a scalar tensor of floating point, got float32 of"),

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from thalweg.errors import UsageError
 from thalweg.racing import statistics as s
+from thalweg.racing import tuning
 
 SKEWED = np.random.default_rng(3).exponential(size=10)
 
@@ -258,8 +259,8 @@ def brute_expected_best(values, best):
 @settings(derandomize=True, deadline=None)
 def test_expected_best_is_the_mean_over_all_subsets(values):
     # 255 subsets of numbers below 1e3: rounding stays below 1e-10.
-    up = s.expected_best(values, higher_is_better=True)
-    down = s.expected_best(values, higher_is_better=False)
+    up = tuning.expected_best(values, higher_is_better=True)
+    down = tuning.expected_best(values, higher_is_better=False)
     assert up == pytest.approx(brute_expected_best(values, max), abs=1e-9)
     assert down == pytest.approx(brute_expected_best(values, min), abs=1e-9)
 
@@ -267,24 +268,24 @@ def test_expected_best_is_the_mean_over_all_subsets(values):
 def test_expected_best_of_many_configurations_overflows_nothing():
     # For the ranks 1..n the expected maximum of k without replacement is k(n+1)/(k+1).
     n, k = 2000, np.arange(1, 2001)
-    curve = s.expected_best(np.random.default_rng(0).permutation(n) + 1, higher_is_better=True)
+    curve = tuning.expected_best(np.random.default_rng(0).permutation(n) + 1, higher_is_better=True)
     assert curve == pytest.approx(k * (n + 1) / (k + 1), rel=1e-10)
 
 
 def test_good_range_is_the_unbroken_run_around_the_best():
     rates = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
     scores = [0.95, 0.2, 0.94, 0.96, 0.93, 0.1]  # 1e-4 is good too, but cut off by 1e-3
-    found = s.good_range(rates, scores, higher_is_better=True, tolerance=0.02)
+    found = tuning.good_range(rates, scores, higher_is_better=True, tolerance=0.02)
     assert found[:2] == (1e-2, 1e-1)
     assert found.decades == pytest.approx(1, rel=1e-12)
     shuffled = [3, 0, 5, 1, 4, 2]
-    assert found == s.good_range(
+    assert found == tuning.good_range(
         [rates[i] for i in shuffled], [-scores[i] for i in shuffled],
         higher_is_better=False, tolerance=0.02,
     )  # fmt: skip
-    alone = s.good_range(rates, scores, higher_is_better=True, tolerance=0)
+    alone = tuning.good_range(rates, scores, higher_is_better=True, tolerance=0)
     assert alone == (1e-1, 1e-1, 0)
-    everything = s.good_range(rates, scores, higher_is_better=True, tolerance=1)
+    everything = tuning.good_range(rates, scores, higher_is_better=True, tolerance=1)
     assert everything[:2] == (1e-4, 10.0)
 
 
@@ -314,11 +315,17 @@ TWO = {"a": [1.0, 2.0], "b": [1.0, 3.0]}
         (lambda: s.ties(TWO, higher_is_better=True, margin=-1), "margin=-1"),
         (lambda: s.seeds_needed(1), "optimizers=1"),
         (lambda: s.seeds_needed(2, level=0), "level=0"),
-        (lambda: s.expected_best([], higher_is_better=True), "values has shape"),
-        (lambda: s.good_range([1], [1, 2], higher_is_better=True, tolerance=0), "1 learning_rates"),
-        (lambda: s.good_range([0], [1], higher_is_better=True, tolerance=0), "must be positive"),
-        (lambda: s.good_range([1, 1], [1, 2], higher_is_better=True, tolerance=0), "distinct"),
-        (lambda: s.good_range([1], [1], higher_is_better=True, tolerance=-1), "tolerance=-1"),
+        (lambda: tuning.expected_best([], higher_is_better=True), "values has shape"),
+        (
+            lambda: tuning.good_range([1], [1, 2], higher_is_better=True, tolerance=0),
+            "1 learning_rates",
+        ),
+        (
+            lambda: tuning.good_range([0], [1], higher_is_better=True, tolerance=0),
+            "must be positive",
+        ),
+        (lambda: tuning.good_range([1, 1], [1, 2], higher_is_better=True, tolerance=0), "distinct"),
+        (lambda: tuning.good_range([1], [1], higher_is_better=True, tolerance=-1), "tolerance=-1"),
     ],
 )
 def test_bad_input_says_what_is_wrong(call, message):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,6 +147,38 @@ def test_fingerprint_tells_tasks_apart() -> None:
     # How long it is trained, and in what batches, is the run's own business.
     assert tiny(epochs=9, batch_size=1).fingerprint == one.fingerprint
     assert len({tasks.find(name).fingerprint for name in tasks.registry()}) == len(tasks.registry())
+
+
+def test_fingerprint_covers_the_weights_that_a_model_reads(tmp_path: Path) -> None:
+    file, read = tmp_path / "weights.pt", Reads(tmp_path / "weights.pt")
+    torch.save(linear().state_dict(), file)
+    before = tiny(model=read).fingerprint
+    assert tiny(model=read).fingerprint == before
+    torch.save({name: value + 1 for name, value in linear().state_dict().items()}, file)
+    assert tiny(model=read).fingerprint != before
+
+
+def test_a_model_with_other_weights_at_every_call_has_one_fingerprint() -> None:
+    assert tiny(model=drifting).fingerprint == tiny(model=drifting).fingerprint
+
+
+class Reads:
+    """Builds a model with the weights of a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self) -> torch.nn.Module:
+        model = linear()
+        model.load_state_dict(torch.load(self.file))
+        return model
+
+
+def drifting() -> torch.nn.Module:
+    """A model with weights from a source that nobody seeds."""
+    model = linear()
+    torch.nn.init.constant_(next(model.parameters()), int.from_bytes(os.urandom(3)))
+    return model
 
 
 def test_looking_at_a_task_moves_no_random_number() -> None:

@@ -1,4 +1,4 @@
-"""What a race may conclude: intervals over seeds, paired comparisons, ties, cost of tuning.
+"""What a race may conclude: intervals over seeds, paired comparisons, ties.
 
 Every function is pure and float64: the same values and seed give the same answer. Scores must
 be finite; a diverged run is no gap in the data but the worst outcome, and the caller says so
@@ -81,14 +81,6 @@ class Ties(NamedTuple):
         return tuple(s.name for s in self.standings if s.tied)
 
 
-class GoodRange(NamedTuple):
-    """The learning rates that do about as well as the best, and log10(high/low)."""
-
-    low: float
-    high: float
-    decades: float
-
-
 def interval(
     values: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
@@ -115,7 +107,7 @@ def interval(
     Source: Efron (1987), Better Bootstrap Confidence Intervals, JASA 82; Hesterberg (2015), What
     Teachers Should Know About the Bootstrap, The American Statistician 69(4), for the expansion.
     """
-    x = _scores("values", values)
+    x = scores_of("values", values)
     _check_level(level)
     if resamples < 1:
         raise UsageError(f"resamples={resamples} must be at least 1")
@@ -263,7 +255,7 @@ def ties(
         raise UsageError("scores is empty; give the scores of at least one optimizer")
     if not margin >= 0:
         raise UsageError(f"margin={margin!r} must be 0 or more, in the unit of the score")
-    table = {name: _scores(f"scores[{name!r}]", values) for name, values in scores.items()}
+    table = {name: scores_of(f"scores[{name!r}]", values) for name, values in scores.items()}
     if len({len(x) for x in table.values()}) > 1:
         counts = ", ".join(f"{name} has {len(x)}" for name, x in table.items())
         raise UsageError(f"scores must be on the same seeds, one per seed; {counts}")
@@ -340,78 +332,6 @@ def seeds_needed(optimizers: int, *, level: float = 0.95) -> int:
     return 1 + math.ceil(math.log2((optimizers - 1) / (1 - level)))
 
 
-def expected_best(values: ArrayLike, *, higher_is_better: bool) -> Array:
-    """Expected best score of k of the configurations tried, for every k.
-
-    Exact for k drawn without replacement: the i-th smallest of n is the best of k with
-    probability C(i−1, k−1) / C(n, k). Unlike the plug-in form with replacement of Dodge et al.
-    (2019) this is unbiased (Tang et al. 2020).
-
-    Args:
-        values: validation score of each configuration, shape (n,), finite, diverged ones given
-            as the worst outcome.
-        higher_is_better: True for accuracy, False for loss.
-
-    Returns:
-        Shape (n,): entry k − 1 is the expected best of k configurations.
-
-    Raises:
-        UsageError: no values, or one that is not finite.
-
-    Source: Dodge et al. (2019), Show Your Work, EMNLP; Tang et al. (2020), Showing Your Work
-    Doesn't Always Work, ACL.
-    """
-    x = _scores("values", values)
-    best_first = np.sort(x)[::-1] if higher_is_better else np.sort(x)
-    n = len(x)
-    k = np.arange(1, n + 1)[:, None]
-    rank = np.arange(n)[None, :]
-    # C(i−2, k−1) / C(i−1, k−1) = (i−k) / (i−1) steps down from the best, i = n, whose weight is
-    # k/n; no binomial coefficient is formed, so none overflows.
-    ratio = np.maximum(n - rank + 1 - k, 0) / (n - rank)
-    ratio[:, :1] = k / n
-    return np.cumprod(ratio, axis=1) @ best_first
-
-
-def good_range(
-    learning_rates: ArrayLike, scores: ArrayLike, *, higher_is_better: bool, tolerance: float
-) -> GoodRange:
-    """The unbroken run of learning rates around the best that score within `tolerance` of it.
-
-    Its ends are learning rates that were tried, nothing is interpolated. Among equal bests the
-    smallest learning rate counts as the best.
-
-    Args:
-        learning_rates: the grid, shape (n,), positive and distinct, in any order.
-        scores: the score at each, shape (n,), finite, diverged runs given as the worst outcome.
-        higher_is_better: True for accuracy, False for loss.
-        tolerance: how far below the best is still good, in the score's unit.
-
-    Returns:
-        low, high and the decades between them; 0 decades if the best stands alone.
-
-    Raises:
-        UsageError: a learning rate not positive or given twice, lengths that differ, scores not
-            finite, a negative tolerance.
-    """
-    rates, x = _scores("learning_rates", learning_rates), _scores("scores", scores)
-    if len(rates) != len(x):
-        raise UsageError(f"{len(rates)} learning_rates but {len(x)} scores; give one score each")
-    if rates.min() <= 0 or len(np.unique(rates)) < len(rates):
-        raise UsageError(f"learning_rates={rates.tolist()} must be positive and distinct")
-    if not tolerance >= 0:
-        raise UsageError(f"tolerance={tolerance!r} must be 0 or more, in the unit of the score")
-    order = np.argsort(rates)
-    rates, x = rates[order], x[order] if higher_is_better else -x[order]
-    best = int(x.argmax())
-    bad = np.flatnonzero(x < x[best] - tolerance)
-    after = int(np.searchsorted(bad, best))
-    first = bad[after - 1] + 1 if after > 0 else 0
-    last = bad[after] - 1 if after < len(bad) else len(x) - 1
-    low, high = float(rates[first]), float(rates[last])
-    return GoodRange(low, high, math.log10(high / low))
-
-
 def _sign_flip_p(d: Array, drawn: int, seed: int) -> float:
     """Two-sided p-value of mean zero: the share of sign flips with a sum as far from zero."""
     signs = _signs(len(d), drawn, seed)
@@ -446,8 +366,16 @@ def student_quantile(probability: float, dof: int) -> float:
     return math.sqrt(dof) * math.tan(np.interp(2 * probability - 1, area / area[-1], angle))
 
 
-def _scores(name: str, values: ArrayLike) -> Array:
-    """The values as a float64 vector of finite numbers."""
+def scores_of(name: str, values: ArrayLike) -> Array:
+    """The values as a float64 vector of finite numbers.
+
+    Args:
+        name: what they are called where one of them is none.
+        values: numbers, shape (n,).
+
+    Raises:
+        UsageError: there are none, or one of them is not finite.
+    """
     try:
         x = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -464,7 +392,7 @@ def _scores(name: str, values: ArrayLike) -> Array:
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    first, second = _scores("a", a), _scores("b", b)
+    first, second = scores_of("a", a), scores_of("b", b)
     if len(first) != len(second):
         raise UsageError(f"a has {len(first)} scores and b has {len(second)}; pair them by seed")
     return first, second

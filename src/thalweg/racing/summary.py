@@ -26,7 +26,7 @@ from ..rules import Rule
 from ..schedules import CONSTANT
 from ..tasks import Task
 from ..training.runs import Method
-from . import statistics
+from . import statistics, tuning
 from .outcome import Outcome, others
 from .power import detectable
 from .space import Configuration
@@ -207,24 +207,24 @@ def _entry(spec: Spec, entrant: Method, found: Findings, target: float | None) -
             }
             for c in configurations
         ],
-        "expected_best": statistics.expected_best(means, higher_is_better=higher).tolist(),
+        "expected_best": tuning.expected_best(means, higher_is_better=higher).tolist(),
         "curve": _curve(final),
     }
 
 
 def _good_range(
     configurations: Sequence[Configuration], means: Sequence[float], higher: bool, margin: float
-) -> statistics.GoodRange:
+) -> tuning.GoodRange:
     """The good learning rates, each as good as the best configuration that has it."""
     by_rate: dict[float, list[float]] = {}
     for c, mean in zip(configurations, means, strict=True):
         by_rate.setdefault(c.rate, []).append(mean)
     best = [(max if higher else min)(own) for own in by_rate.values()]
-    return statistics.good_range(list(by_rate), best, higher_is_better=higher, tolerance=margin)
+    return tuning.good_range(list(by_rate), best, higher_is_better=higher, tolerance=margin)
 
 
 def _cut_short(
-    good: statistics.GoodRange, configurations: Sequence[Configuration], stopped: Set[float]
+    good: tuning.GoodRange, configurations: Sequence[Configuration], stopped: Set[float]
 ) -> bool:
     """Whether a learning rate next to the good ones was stopped early, and might be good too."""
     rates = sorted({c.rate for c in configurations})

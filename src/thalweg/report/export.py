@@ -50,6 +50,8 @@ def export(races: Sequence[Found], to: str, out: Path) -> Path:
         )
     if to not in ("csv", "parquet") and out.exists():
         raise UsageError(f"{out} exists already; delete it, or name another with --out")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out} is no regular file; name one with --out")
     # Whole or not there at all, whatever happens on the way.
     scratch = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

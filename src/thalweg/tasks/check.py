@@ -33,12 +33,18 @@ def _train(task: Task, model: nn.Module) -> None:
     x, y = (values[: task.batch_size] for values in task.train)
     what = f"task {task.name!r}: the model fails on its first mini-batch"
     model.train()
+    returned: list[Any] = []
+    watching = model.register_forward_hook(lambda *args: returned.append(args[-1]))
     try:
         loss = task.objective(model, x, y)
     except Exception as error:
+        if returned and returned[-1] is None:
+            what = f"task {task.name!r}: the model's forward() must return its outputs, not None"
         raise UsageError(
             f"{what}, inputs {_shape(x)}: {told(error, task.model)}{_hint(task, model)}"
         ) from error
+    finally:
+        watching.remove()
     _scalar(task, "loss", loss)
     value = float(loss.detach())
     if not math.isfinite(value):

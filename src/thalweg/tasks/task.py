@@ -81,6 +81,8 @@ class Task:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise UsageError(f"name={self.name!r}: give the task a name, as 'my-task'")
         if self.train is None:
             raise UsageError(
                 f"task {self.name!r}: give it data to train on: train=(inputs, targets)"
@@ -196,9 +198,10 @@ class Task:
 
         The same on every run of the program; different as soon as a value of the data is, or a
         layer, or the code of model, loss, metric or step, or anything of the person's own that
-        this code uses.
+        this code uses; or the weights that a model is built with, as those read from a file,
+        unless they are others at every call.
         """
-        model = self._build()
+        model, again = self._build(), self._build()
         state = [[k, [*v.shape], str(v.dtype)] for k, v in model.state_dict().items()]
         kinds = list(dict.fromkeys(type(m) for m in model.modules()))
         functions = [metric.function for metric in self.measured]
@@ -206,7 +209,9 @@ class Task:
         judged = [part for m in self.measured for part in (m.name, m.higher_is_better)]
         known = [self.name, repr(model), state, judged, written]
         digest = hashlib.sha256(json.dumps(known).encode())
-        for tensor in (*self.train, *self.validation, *self.test):
+        pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=False)
+        weights = [one for one, other in pairs if torch.equal(one, other)]
+        for tensor in (*self.train, *self.validation, *self.test, *weights):
             data = tensor.detach().cpu().contiguous()
             digest.update(json.dumps([[*data.shape], str(data.dtype)]).encode())
             digest.update(data.flatten().view(torch.uint8).numpy().data)
