@@ -176,6 +176,7 @@ def test_search_is_that_of_a_race() -> None:
     lanes = SimpleNamespace(
         parameters=[x.detach().clone()[None] for x in params],
         losses=lambda drawn, x, y: valley(*(d[0].double() for d in drawn))[None],
+        device=torch.device("cpu"),
     )
     search = Search(lanes, [Run(RANDOM_SEARCH, {"lr": 0.8}, seed=5)], 50)  # type: ignore[arg-type]
     for _ in range(50):

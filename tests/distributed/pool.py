@@ -105,6 +105,7 @@ def _serve(line: Connection) -> None:
                     timeout=datetime.timedelta(seconds=PATIENCE / 2),
                 )
                 try:
+                    dist.barrier()  # or a job that ends at once would leave while others connect
                     job(*given)
                 finally:
                     dist.destroy_process_group()
