@@ -14,9 +14,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import torch
 
 from common import Comparison, Record, parser
@@ -30,6 +29,9 @@ from thalweg.training.execute import Execution, choose, execute, grouped, hired,
 from thalweg.training.population import build
 from thalweg.training.runs import Regime, Run, batches
 from thalweg.training.workers import Crew
+
+if TYPE_CHECKING:
+    import optuna
 
 RUNS, QUICK, PARTS = 1_000, 64, 4
 TARGET = 8.0
@@ -94,6 +96,9 @@ def loop(task: Task, runs: Sequence[Run], regime: Regime) -> None:
 
 def driven(task: Task, runs: Sequence[Run], regime: Regime) -> None:
     """The same, asked for by Optuna: a study per method, its trials at the runs' learning rates."""
+    import optuna  # here: the processes of a race import this file too
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     left = list(runs)
     for name in dict.fromkeys(run.method.name for run in left):
         own = [run for run in left if run.method.name == name]
@@ -140,7 +145,6 @@ def _seconds(do: Callable[[], None], threads: int) -> float:
 def main() -> None:
     """Measure, print, record."""
     options = parser((__doc__ or "").split("\n\n")[0]).parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     record, task = Record("race_speed", options), tasks.find("digits-mlp")
     epochs, count = (2, QUICK) if options.quick else (task.epochs, RUNS)
     regime = Regime(epochs, task.batch_size, evaluations=40 * epochs // task.epochs)
