@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.stats import qmc
 
 from ..errors import UsageError
 from ..rules.core import LogRange
@@ -153,6 +152,8 @@ def points(axes: int, count: int, seed: int) -> Any:
         count: how many; where a prefix is as good as any, the same for every longer one.
         seed: of the scrambling.
     """
+    from scipy.stats import qmc  # takes half a second, which a grid need not wait for
+
     sequence = qmc.Sobol(axes, scramble=True, seed=seed)
     return sequence.random_base2(math.ceil(math.log2(count)))[:count]
 

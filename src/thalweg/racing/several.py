@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ..errors import UsageError
 from ..records import plain, write_json
@@ -154,6 +153,8 @@ def profile(ratios: Sequence[float], tau: float) -> float:
 
 def _ranks(documents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[float]]:
     """For every optimizer its rank by mean test metric on each task; equals share theirs."""
+    from scipy import stats  # takes half a second, which a race of one task need not wait for
+
     columns = []
     for document in documents:
         tests = {e["name"]: e["test"]["mean"] for e in document["optimizers"]}
@@ -187,6 +188,8 @@ def _friedman(ranks: Sequence[Sequence[float]]) -> dict[str, float | None]:
     optimizers, tasks = len(ranks), len(ranks[0])
     if optimizers < 3 or tasks < 3:
         return {"p": None, "critical_difference": None}
+    from scipy import stats
+
     alike = len({tuple(own) for own in ranks}) == 1
     quantile = stats.studentized_range.ppf(_LEVEL, optimizers, np.inf) / math.sqrt(2)
     return {
