@@ -28,7 +28,7 @@ from .train import Progress, Session
 LANES = 128  # more gain a processor little and cost memory
 GPU_LANES = 512  # a GPU computes many small models in the time of one
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
-_START = 2.5  # seconds that it takes to start processes
+_START = 3.0  # seconds that it takes to start processes
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # a way's timing: bursts, steps in each, seconds at most
 _ENOUGH = 10.0  # seconds of timing after which no way gets another burst
 
