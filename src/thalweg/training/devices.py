@@ -1,8 +1,11 @@
-"""Where runs train: on the processor, or on a GPU."""
+"""Where runs train: on how much of the processor, or on a GPU."""
 
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -73,6 +76,27 @@ def release(device: torch.device) -> None:
     gc.collect()  # a session that was left early is held by its own iterator
     if device.type != "cpu":
         torch.cuda.empty_cache()
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while."""
+    before = torch.get_num_threads()
+    if threads == before:  # torch changes more than the number when it is told one
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _numbered(device: torch.device) -> torch.device:

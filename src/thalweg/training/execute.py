@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -19,6 +18,7 @@ from ..tasks.blame import told
 from . import cluster as clusters
 from . import devices, workers
 from .cluster import Cluster, Folder
+from .devices import cores, thread_count
 from .grouping import grouped
 from .groups import complete, out_of_memory
 from .memory import fitting
@@ -338,27 +338,6 @@ def execute(
 def hired(task: Task, regime: Regime, way: Execution) -> workers.Crew:
     """The processes of a way, which start when `execute` first gives them work."""
     return workers.Crew(task, regime, min(way.processes, cores()), way.lanes)
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def thread_count(threads: int) -> Iterator[None]:
-    """Let torch use so many threads for a while."""
-    before = torch.get_num_threads()
-    if threads == before:  # torch changes more than the number when it is told one
-        yield
-        return
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 __all__ = [

@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -24,9 +25,12 @@ import torch
 from ..rules.core import Rule
 from ..tasks import Task
 from . import FILE
+from .devices import thread_count
 from .groups import complete
 from .runs import Regime, Result, Run
 from .train import Progress
+
+Given = Future[list[Result]]
 
 _TICK = 0.2  # seconds between two looks at how far they are
 
@@ -52,20 +56,21 @@ def reachable(task: Task, runs: Sequence[Run]) -> bool:
 
 
 class Crew:
-    """Processes of one thread each that train groups of runs, started when there is work for them.
+    """This process and others, of one thread each, that train groups of runs.
 
-    Use it in a `with` statement, which ends them; where that is left by an error, at once.
+    The others start when there is work for them, and this one does not wait for that. Use it in a
+    `with` statement, which ends them; where that is left by an error, at once.
 
     Args:
         task: what they train.
         regime: how.
-        processes: how many.
+        processes: how many, with this one.
         together: how many runs each trains as lanes at once.
     """
 
     def __init__(self, task: Task, regime: Regime, processes: int, together: int = 1) -> None:
         self.task, self.regime = task, regime
-        self.processes, self.together = processes, together
+        self.others, self.together = processes - 1, together
         self.pool: ProcessPoolExecutor | None = None
         self.children: set[BaseProcess] = set()
 
@@ -76,67 +81,138 @@ class Crew:
         if kind is not None:
             for child in self.children:
                 child.terminate()
-        self._end()
-
-    def _end(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-        self.pool, self.children = None, set()
+        self.end()
 
     def train(
         self, groups: Sequence[Sequence[Run]], *, test: bool, progress: Progress | None
     ) -> Iterator[tuple[Sequence[Run], list[Result]]]:
         """Train groups and yield each when it is finished.
 
-        Where a process dies, which is said in a warning, the groups that are left are not yielded.
+        Where a process dies, which is said in a warning, this one trains what is left.
 
         Args:
             groups: one after the other goes to whichever process is free.
             test: measure the test set too.
             progress: called now and then with the number of run-steps that were done.
         """
-        homes, told = _homes(self.task, groups), progress or (lambda run_steps: None)
-        finished = 0
-        try:
-            pool = self.pool or self._begin(homes)
-            seen = begun = self.done.value
-            others = set(multiprocessing.active_children()) - self.children
-            with _uninterrupted():  # work that finds no process idle starts one
-                work = {
-                    pool.submit(_train, homes, pickle.dumps(group), test): group for group in groups
-                }
-            self.children = set(multiprocessing.active_children()) - others
-            while work:
-                ready, _ = wait(work, _TICK, FIRST_COMPLETED)
-                counted = self.done.value
-                told(counted - seen)
-                seen = counted
-                for future in ready:
-                    group, results = work.pop(future), future.result()
-                    finished += sum(self._steps(run) for run in group)
-                    yield group, results
-        except BrokenProcessPool:
-            told(finished - (seen - begun))
-            self._end()
+        shift = _Shift(self, groups, test, progress or (lambda run_steps: None))
+        shift.look()
+        while shift.left or shift.given:
+            if shift.left:
+                group = shift.left.pop()
+                with thread_count(1):
+                    results = complete(
+                        self.task, group, self.regime, self.together, test=test,
+                        progress=shift.look,
+                    )  # fmt: skip
+                yield group, results
+            else:
+                wait(shift.given, _TICK, FIRST_COMPLETED)
+            shift.look()
+            yield from shift.finished()
+
+    def give(self, group: Sequence[Run], test: bool, homes: Mapping[str, str]) -> Given:
+        """Have another process train a group.
+
+        Raises:
+            BrokenProcessPool: one of them has died.
+        """
+        pool = self.pool or self._begin(homes)
+        before = set(multiprocessing.active_children()) - self.children
+        with _uninterrupted():  # work that finds no process idle starts one
+            given = pool.submit(_train, homes, pickle.dumps(group), test)
+        self.children = set(multiprocessing.active_children()) - before
+        return given
+
+    def done(self) -> int:
+        """The run-steps that the others have done since they started."""
+        return 0 if self.pool is None else int(self._done.value)
+
+    def end(self) -> None:
+        """End the others; they start again when there is work for them."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+        self.pool, self.children = None, set()
+
+    def _begin(self, homes: Mapping[str, str]) -> ProcessPoolExecutor:
+        # A fork would inherit torch's dead threads.
+        context = multiprocessing.get_context("spawn")
+        self._done = context.Value("q", 0)
+        # Plain pickle copies tensors; torch's own way needs room in /dev/shm.
+        freight = pickle.dumps((self.task, self.regime, self.together))
+        self.pool = ProcessPoolExecutor(
+            self.others, context, initializer=_begin, initargs=(homes, freight, self._done)
+        )
+        return self.pool
+
+
+class _Shift:
+    """Groups that a crew is about to train, and who has which.
+
+    Args:
+        crew: who trains.
+        groups: all of them.
+        test: measure the test set too.
+        told: called with the number of run-steps that were done.
+
+    Attributes:
+        left: what nobody has begun.
+        given: what other processes have.
+    """
+
+    def __init__(
+        self, crew: Crew, groups: Sequence[Sequence[Run]], test: bool, told: Progress
+    ) -> None:
+        self.crew, self.test, self.told = crew, test, told
+        self.left: deque[Sequence[Run]] = deque(groups)
+        self.given: dict[Given, Sequence[Run]] = {}
+        self.homes = _homes(crew.task, groups)
+        self.seen = self.known = crew.done()  # run-steps of the others: told, and of what is done
+        self.whole = True
+
+    def look(self, run_steps: int = 0) -> None:
+        """Give idle processes work, and tell how far all of them have come.
+
+        Args:
+            run_steps: those that this process has just done.
+        """
+        idle = self.crew.others - sum(not future.done() for future in self.given)
+        while self.whole and self.left and idle > 0:
+            group = self.left.popleft()
+            try:
+                self.given[self.crew.give(group, self.test, self.homes)] = group
+            except BrokenProcessPool:
+                self.left.appendleft(group)
+                self.whole = False
+            idle -= 1
+        done = self.crew.done()
+        self.told(run_steps + done - self.seen)
+        self.seen = done
+
+    def finished(self) -> Iterator[tuple[Sequence[Run], list[Result]]]:
+        """What other processes have finished since."""
+        for future in [future for future in self.given if future.done()]:
+            group = self.given.pop(future)
+            try:
+                results = future.result()
+            except BrokenProcessPool:
+                self.left.append(group)
+                self.whole = False
+                continue
+            self.known += sum(self._steps(run) for run in group)
+            yield group, results
+        if not self.whole and not self.given and self.crew.pool is not None:
+            self.told(self.known - self.seen)  # what is trained again is not counted twice
+            self.crew.end()
             warnings.warn(
                 "a worker process ended early; the runs that are left are trained without it",
                 RuntimeWarning,
                 stacklevel=2,
             )
+            self.seen = self.known = 0
 
     def _steps(self, run: Run) -> int:
-        return self.regime.under(run.recipe).steps(len(self.task.train[0]))
-
-    def _begin(self, homes: Mapping[str, str]) -> ProcessPoolExecutor:
-        # A fork would inherit torch's dead threads.
-        context = multiprocessing.get_context("spawn")
-        self.done = context.Value("q", 0)
-        # Plain pickle copies tensors; torch's own way needs room in /dev/shm.
-        freight = pickle.dumps((self.task, self.regime, self.together))
-        self.pool = ProcessPoolExecutor(
-            self.processes, context, initializer=_begin, initargs=(homes, freight, self.done)
-        )
-        return self.pool
+        return self.crew.regime.under(run.recipe).steps(len(self.crew.task.train[0]))
 
 
 @contextmanager
