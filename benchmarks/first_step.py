@@ -38,6 +38,7 @@ def options() -> argparse.Namespace:
     """What the command line says."""
     found = parser(__doc__ or "")
     found.add_argument("--compile", action="store_true", help=f"{COMPILED} too: some minutes more")
+    found.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     return found.parse_args()
 
 
@@ -45,7 +46,8 @@ def main() -> None:
     """Measure, print, record."""
     chosen = options()
     record = Record("first_step", chosen)
-    names, rounds = (["momentum", "adam"], 1) if chosen.quick else (list(rules.registry()), 3)
+    names, rounds = (["momentum", "adam"], 1) if chosen.quick else (
+        list(rules.registry()), chosen.rounds)  # fmt: skip
     cases = {
         name: starts(rules.find(name), "", chosen.compile and name in COMPILED_RULES)
         for name in names

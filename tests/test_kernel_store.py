@@ -17,7 +17,8 @@ import torch
 from oracles import TOLERANCE, Compiled, assert_agree, formula, problem
 from thalweg.engines import numba as engine
 from thalweg.engines.numba import build, native, store
-from thalweg.rules import Rule, find, rule
+from thalweg.engines.numba.lift import source
+from thalweg.rules import Rule, find, registry, rule
 from thalweg.tape import trace
 
 
@@ -321,3 +322,13 @@ def test_functions_no_c_library_has_keep_the_kernel_numbas_own(
         steps_right()
     assert len(compilations) == 2
     assert not [*place.glob("*.o")]
+
+
+@pytest.mark.parametrize("name", registry())
+def test_machine_code_of_every_rule_is_kept_whatever_its_state_is_kept_in(name: str) -> None:
+    program = trace(find(name))
+    for state in ("float32", "int8"):
+        formats = ["float32", "float32", *[state] * (len(program.arrays) - 2)]
+        engine.kernel(program, formats)
+        kept = f"*-{store._fingerprint(source(program, formats))}.o"
+        assert [*store.folder().glob(kept)], f"with a state in {state} it is compiled every time"

@@ -25,6 +25,7 @@ def build(source: str, file: str) -> tuple[native.Kernel, bytes | None]:
     exec(compile(source, file, "exec"), scope)
     compiled = scope["kernel"]
     module = llvm.parse_assembly(compiled.inspect_llvm())
+    _without_errors(module)
     if not native.linkable(_called(module)):
         # numba knows more libraries than the C library, Intel's vector functions for one.
         return native.kernel(compiled.address, compiled), None
@@ -33,9 +34,23 @@ def build(source: str, file: str) -> tuple[native.Kernel, bytes | None]:
     return native.link(code), code
 
 
+def _without_errors(module: Any) -> None:
+    """Remove what would raise: numba leaves it in where a kernel calls a function, but none does.
+
+    It would call Python, which code that is kept must not.
+    """
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_ipsccp_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_strip_dead_prototype_pass()
+    passes.run(module, llvm.create_pass_builder(_target(), llvm.create_pipeline_tuning_options()))
+
+
 def _called(module: Any) -> set[str]:
     """The library functions that the module's code calls, by name or through intrinsics."""
-    free = {"fabs", "fma", "fmuladd", "copysign", "minnum", "maxnum", "select"}  # instructions
+    # What becomes instructions, as sums over vectors do, needs no library.
+    free = {"fabs", "fma", "fmuladd", "copysign", "minnum", "maxnum", "select"}
+    free |= {"smin", "smax", "umin", "umax", "uadd", "usub", "is", "vector", "masked"}
     named = (f.name for f in module.functions if f.is_declaration)
     plain = {re.sub(r"^llvm\.([a-z]+)\..*", r"\1", name) for name in named}
     return plain - free

@@ -16,7 +16,7 @@ LIBRARY = frozenset(
     name + kind
     for name in ("cos", "exp", "log", "pow", "sin", "sqrt", "tanh")
     for kind in ("", "f")
-)
+) | {"memcpy", "memmove", "memset"}
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
