@@ -232,7 +232,8 @@ def test_first_steps_name_the_same_optimizer() -> None:
 
 
 def test_first_steps_are_taken_in_processes_of_their_own() -> None:
-    start = first.Start("torch.optim.SGD(parameters)")
+    # Some import with names for the arguments, as torch's compiler does.
+    start = first.Start('__import__("torch", fromlist=["optim"]).optim.SGD(parameters)')
     cold, warm = first.first_steps({"sgd": {"torch": start}}, rounds=1, threads=1)
     assert (cold["cache"], warm["cache"]) == ("cold", "warm")
     for row in (cold, warm):

@@ -29,11 +29,11 @@ parameters = [torch.ones(128, 64, requires_grad=True), torch.ones(128, requires_
 for p in parameters:
     p.grad = torch.ones_like(p)
 importing, imported = builtins.__import__, []
-def watched(name, *rest):
+def watched(name, *rest, **named):
     if name != "torch._dynamo" or imported:
-        return importing(name, *rest)
+        return importing(name, *rest, **named)
     imported.append(-time.perf_counter())
-    found = importing(name, *rest)
+    found = importing(name, *rest, **named)
     imported[0] += time.perf_counter()
     return found
 builtins.__import__ = watched
