@@ -143,7 +143,8 @@ def _sample(runs: Sequence[Run]) -> list[Run]:
 def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     """The fastest way on the processor."""
     sample = _sample(runs)
-    lanes = min(LANES, fitting(task, regime.batch_size), len(sample))
+    fits = fitting(task, regime.batch_size)
+    lanes = min(LANES, fits, len(sample))
     why: list[str] = []
     measured = _measure(task, sample, regime, lanes, why)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
@@ -154,7 +155,7 @@ def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> Execution:
     work = len(runs) * regime.steps(len(task.train[0]))
     soonest = min(way.seconds(work) for way in ways)
     if soonest > _START and workers.reachable(task, runs):
-        ways += _in_processes(measured, len(runs), fitting(task, regime.batch_size))
+        ways += _in_processes(measured, alone, len(runs), fits)
     fastest = min(ways, key=lambda way: way.seconds(work))
     stacked = [taken for (together, _), taken in measured.items() if together > 1]
     if stacked and fastest.mode != "lanes":
@@ -177,19 +178,19 @@ def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device
 
 
 def _in_processes(
-    measured: Mapping[tuple[int, int], float], runs: int, fits: int
+    measured: Mapping[tuple[int, int], float], alone: float, runs: int, fits: int
 ) -> list[Execution]:
     """The ways to share the runs out to processes.
 
     Args:
         measured: microseconds per run and step by (runs together, threads).
+        alone: the least of them for one run.
         runs: how many there are.
         fits: how many models may be in memory at once.
     """
     processes = min(cores(), runs, fits)
     if processes == 1:
         return []
-    alone = min(taken for (together, _), taken in measured.items() if together == 1)
     ways = []
     for (together, threads), taken in measured.items():
         lanes = min(together, fits // processes, -(-runs // processes))
@@ -310,7 +311,6 @@ def execute(
         cluster: of Ray, where they train, if they do; be connected to it.
         folder: where the nodes of that write the records; then files are yielded, not results.
     """
-    left = {id(group): group for group in groups}
     if cluster is not None:
         elsewhere = clusters.spread(
             task, groups, regime, cluster, together=way.lanes, threads=way.threads, test=test,
@@ -319,14 +319,13 @@ def execute(
         for group, finished in elsewhere:
             if progress is not None:
                 progress(sum(regime.under(run.recipe).steps(len(task.train[0])) for run in group))
-            del left[id(group)]
             yield group, finished
-    elif way.processes > 1 and len(groups) > 1:
+        return
+    if way.processes > 1 and len(groups) > 1:
         with nullcontext(crew) if crew is not None else hired(task, regime, way) as own:
-            for group, results in own.train(groups, test=test, progress=progress):
-                del left[id(group)]
-                yield group, results
-    for group in left.values():
+            yield from own.train(groups, test=test, progress=progress)
+        return
+    for group in groups:
         with thread_count(way.threads):
             results = complete(
                 task, group, regime, way.lanes, test=test, progress=progress,

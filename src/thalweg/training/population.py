@@ -19,6 +19,7 @@ from ..tasks import Task, losses
 from .devices import CPU
 from .draws import Draws
 from .memory import evaluated, keep_freed
+from .placing import picked
 
 _EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
 
@@ -81,15 +82,12 @@ class Population:
         Args:
             lanes: their numbers, one or more.
         """
-        chosen = torch.tensor(lanes).to(self.device)
         self.lanes = len(lanes)
         self.draws.keep(lanes)
-        self.parameters = [
-            p.detach().index_select(0, chosen).requires_grad_() for p in self.parameters
-        ]
+        self.parameters = [picked(p.detach(), lanes).requires_grad_() for p in self.parameters]
         for name, dim in self.fixed_dims.items():
             if dim == 0:
-                own = self.fixed[name].index_select(0, chosen)
+                own = picked(self.fixed[name], lanes)
                 alone = self.lanes == 1  # and reads what is shared
                 self.fixed[name] = own[0] if alone else own
                 self.fixed_dims[name] = None if alone else 0
