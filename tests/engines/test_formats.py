@@ -14,7 +14,7 @@ from thalweg.engines.formats import BLOCK, FORMATS, spread
 from thalweg.engines.numba import Launch
 from thalweg.engines.tables import CHUNK
 from thalweg.errors import UsageError
-from thalweg.optim.keeping import Keeping, decode, encode, rounded
+from thalweg.optim.stepping.precision import Keeping, decode, encode, rounded
 from thalweg.rules import Rule, find, rule
 from thalweg.tape import trace
 

@@ -14,7 +14,7 @@ import thalweg.optim as ours
 from optim_cases import FULL, Case, Gradients, pair, parameters, tensors
 from thalweg.engines import numba as engine
 from thalweg.engines.numba import store
-from thalweg.optim import adapter
+from thalweg.optim import optimizer as module
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 
@@ -33,13 +33,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counts["launches"] += 1
             super().__call__(threads)
 
-    class Plan(adapter.Plan):
+    class Plan(module.Plan):
         def __init__(self, *args: Any, **options: Any) -> None:
             counts["plans"] += 1
             super().__init__(*args, **options)
 
     monkeypatch.setattr(engine, "Launch", Launch)
-    monkeypatch.setattr(adapter, "Plan", Plan)
+    monkeypatch.setattr(module, "Plan", Plan)
     return counts
 
 
@@ -156,7 +156,7 @@ def test_a_step_calls_no_operation_of_torch_and_so_allocates_no_tensor(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Under a mode a step would be one by torch's operations; this one is to see the kernel's.
-    monkeypatch.setattr("thalweg.optim.plan.watched", lambda: False)
+    monkeypatch.setattr("thalweg.optim.stepping.plan.watched", lambda: False)
     _, mine = pair(case, torch.float32)
     gradients = Gradients()
     gradients.give(parameters(mine))
@@ -174,7 +174,7 @@ def test_a_step_calls_no_operation_of_torch_and_so_allocates_no_tensor(
 def test_only_a_gradient_that_is_not_contiguous_is_copied(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thalweg.optim.plan.watched", lambda: False)
+    monkeypatch.setattr("thalweg.optim.stepping.plan.watched", lambda: False)
     _, mine = pair(case, torch.float32, shapes=((4, 3), (5,)))
     gradients = Gradients()
     for measured in (False, True):

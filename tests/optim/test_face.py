@@ -317,10 +317,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
         raise error
 
     from thalweg.engines import numba as engine
-    from thalweg.optim import choosing
+    from thalweg.optim.stepping import dispatch
 
     monkeypatch.setattr(engine, "Launch", fail)
-    choosing.warn_once.cache_clear()
+    dispatch.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     gradients = Gradients()
     gradients.give(parameters(theirs), parameters(mine))
@@ -331,10 +331,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
 
 
 def test_without_numba_the_eager_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thalweg.optim import choosing
+    from thalweg.optim.stepping import dispatch
 
-    monkeypatch.setattr(choosing, "_numba_is_here", lambda: False)
-    choosing.warn_once.cache_clear()
+    monkeypatch.setattr(dispatch, "_numba_is_here", lambda: False)
+    dispatch.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     with pytest.raises(UsageError, match="pip install numba"):
         ours.Adam(tensors(torch.float32), engine="numba")

@@ -27,7 +27,7 @@ from keeping_cases import (
 )
 from optim_cases import Case, Gradients, tensors
 from thalweg.engines.formats import BLOCK
-from thalweg.optim.keeping import Keeping
+from thalweg.optim.stepping.precision import Keeping
 
 
 @pytest.mark.parametrize(("case", "engine"), BOTH, ids=str)

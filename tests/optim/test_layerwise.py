@@ -18,7 +18,7 @@ from optim_cases import DTYPES, ENGINES, TOLERANCE, Gradients, tensors, twins
 from published import PUBLISHED, adamp_as_published
 from thalweg import rules
 from thalweg.errors import UsageError
-from thalweg.optim.batches import Compiled, Eager
+from thalweg.optim.stepping.batches.eager import Compiled, Eager
 from thalweg.rules import Rule
 
 engines = pytest.mark.parametrize("engine", ENGINES)

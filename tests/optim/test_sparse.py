@@ -15,7 +15,7 @@ import thalweg.optim as ours
 from optim_cases import ENGINES, TOLERANCE, Case, away_from_zero, parameters
 from thalweg import rules
 from thalweg.errors import UsageError
-from thalweg.optim.rows import steps_by_rows
+from thalweg.optim.stepping.batches.sparse import steps_by_rows
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 

@@ -410,15 +410,24 @@ def test_a_dropped_optimizer_is_freed_at_once() -> None:
         gc.enable()
 
 
-def test_optimizers_that_an_earlier_version_has_pickled() -> None:
+@pytest.mark.parametrize(
+    ("make", "new", "old"),
+    [
+        (ours.Lion, "classes.beyond_torch", "beyond"),
+        (ours.Lion, "classes.beyond_torch", "beyond_torch"),
+        (ours.Lion, "stepping.precision", "keeping"),
+        (ours.SparseAdam, "classes.sparse", "sparse"),
+        (ours.from_rule(registry()["adam"]), "rule_classes", "adapter"),
+    ],
+)
+def test_optimizers_that_an_earlier_version_has_pickled(make: Any, new: str, old: str) -> None:
     """Their pickles name modules by their names of then."""
-    lion = ours.Lion(tensors(torch.float32))
-    with pytest.warns(DeprecationWarning, match="beyond_torch"):
-        again = pickle.loads(_renamed(lion, "thalweg.optim.beyond_torch", "thalweg.optim.beyond"))
-    assert type(again) is ours.Lion
-    own = ours.from_rule(registry()["adam"])(tensors(torch.float32))
-    again = pickle.loads(_renamed(own, "thalweg.optim.rule_classes", "thalweg.optim.adapter"))
-    assert type(again) is type(own)
+    optimizer = make(tensors(torch.float32), lr=0.25)
+    pickled = _renamed(optimizer, f"thalweg.optim.{new}", f"thalweg.optim.{old}")
+    with pytest.warns(DeprecationWarning, match=f"thalweg.optim.{old} is thalweg.optim.{new} now"):
+        again = pickle.loads(pickled)
+    assert type(again) is type(optimizer)
+    assert again.param_groups[0]["lr"] == 0.25
 
 
 def _renamed(optimizer: Any, new: str, old: str) -> bytes:

@@ -10,7 +10,7 @@ import torch
 
 import thalweg.optim as ours
 from thalweg.errors import UsageError
-from thalweg.optim.stepping import audit, libtorch
+from thalweg.optim.stepping.audit import audit, libtorch
 
 COUNTING = ["Adam", "NAdam", "RAdam", "ASGD"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Compare, Gradients, away_from_zero, parameters, train, twins
 from thalweg.errors import UsageError
-from thalweg.optim.choosing import trouble_with
-from thalweg.optim.layouts import order
+from thalweg.optim.stepping.dispatch import trouble_with
+from thalweg.optim.stepping.layouts import order
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 

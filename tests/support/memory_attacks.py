@@ -18,7 +18,7 @@ from torch import Tensor
 
 import thalweg.optim
 from thalweg.errors import UsageError
-from thalweg.optim.stepping import audit
+from thalweg.optim.stepping.audit import audit
 
 SHAPES = ((4, 4), (33,), (2, 3, 4), (), (9, 9))
 MARK = 7.0  # of the program's other tensors, which no step may change

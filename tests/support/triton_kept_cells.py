@@ -113,8 +113,8 @@ def batch_steps_as_torch(name: str, capturable: bool, changed: str) -> None:
 
     import thalweg
     from oracles import TOLERANCE, assert_agree
-    from thalweg.optim.device import OnDevice, trouble_with_device
-    from thalweg.optim.plan import begin
+    from thalweg.optim.stepping.batches.gpu import OnDevice, trouble_with_device
+    from thalweg.optim.stepping.plan import begin
 
     torch.manual_seed(0)
     shapes = [(7, 5), (1300,), (), (3, 2, 4, 4)]
@@ -170,7 +170,7 @@ def what_the_engine_refuses() -> None:
 
     from thalweg.engines.triton import Launch
     from thalweg.errors import UsageError
-    from thalweg.optim.device import trouble_with_device
+    from thalweg.optim.stepping.batches.gpu import trouble_with_device
     from thalweg.rules import find
     from thalweg.tape import trace
 

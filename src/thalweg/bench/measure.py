@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..engines.traffic import traffic
 from ..errors import ThalwegError, UsageError
-from ..optim.keeping import Keeping
+from ..optim.stepping.precision import Keeping
 from ..rules.core import Rule
 from ..tape import GRADIENT, THETA, trace
 from . import contenders

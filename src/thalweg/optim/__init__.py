@@ -1,24 +1,30 @@
 """torch optimizers made of rules: replace `torch.optim` by `thalweg.optim`."""
 
-from .adapter import RuleOptimizer
-from .beyond_torch import LAMB, LARS, AdamP, Lion
+from . import earlier_names
 from .classes import (
     ASGD,
+    LAMB,
+    LARS,
     SGD,
     Adadelta,
     Adagrad,
     Adam,
     Adamax,
+    AdamP,
     AdamW,
+    Lion,
     NAdam,
     RAdam,
     RMSprop,
     Rprop,
+    SparseAdam,
 )
 from .closures import LookaheadNesterov, RandomSearch
+from .optimizer import RuleOptimizer
 from .rule_classes import from_rule
-from .sparse import SparseAdam
 from .wrappers import EMA, Lookahead
+
+earlier_names.register()
 
 __all__ = [
     "ASGD",

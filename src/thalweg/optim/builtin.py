@@ -13,7 +13,7 @@ from .. import rules
 from ..errors import UsageError
 from ..rules.core import Rule
 from ..rules.names import TORCH
-from .adapter import RuleOptimizer
+from .optimizer import RuleOptimizer
 from .options import BUILTIN_DEFAULTS, BuiltinOptions, with_defaults
 
 Number = float | Tensor

@@ -14,7 +14,7 @@ from .. import rules
 from ..errors import UsageError
 from ..rules.core import Rule
 from ..rules.ranges import SPREAD
-from .adapter import RuleOptimizer
+from .optimizer import RuleOptimizer
 from .wrappers import assign
 
 Closure = Callable[[], Any]

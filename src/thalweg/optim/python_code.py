@@ -9,9 +9,9 @@ from typing import Any
 from .. import rules
 from ..rules.core import Rule
 from ..rules.names import TORCH
-from . import beyond_torch, classes
-from .adapter import RuleOptimizer
+from . import classes
 from .builtin import BuiltinOptimizer
+from .optimizer import RuleOptimizer
 
 _HEAVY = {"momentum": rules.momentum.defaults["momentum"]}
 _BALL = {"momentum": rules.rmsprop_momentum.defaults["momentum"]}
@@ -27,7 +27,7 @@ _OPTIONS: Mapping[str, tuple[type[RuleOptimizer], Mapping[str, Any]]] = {
 }
 _CLASSES = {
     cls.__name__.lower(): cls
-    for cls in (*vars(classes).values(), *vars(beyond_torch).values())
+    for cls in vars(classes).values()
     if isinstance(cls, type) and issubclass(cls, BuiltinOptimizer)
 }
 

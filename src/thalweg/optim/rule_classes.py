@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..rules import maximize
 from ..rules.core import Rule
-from .adapter import SWITCHES, RuleOptimizer
+from .optimizer import SWITCHES, RuleOptimizer
 from .options import DEFAULTS
 
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from ..errors import UsageError
 from ..rules.averages import average, corrected_average
 from ..rules.core import Rule
-from .adapter import RuleOptimizer
+from .optimizer import RuleOptimizer
 
 
 class Wrapper(Optimizer):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from ..errors import UsageError
-from ..optim.device import trouble_with_device
+from ..optim.stepping.batches.gpu import trouble_with_device
 
 CPU = torch.device("cpu")
 AUTO = "auto"

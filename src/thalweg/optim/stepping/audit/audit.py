@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...engines.tables import Floats, Ints
-from ...errors import ThalwegError
+from ....engines.tables import Floats, Ints
+from ....errors import ThalwegError
 from . import tables as t
 from .libtorch import QUESTIONS, Layout, extent, fits, is_plain, layout, plain_keys
 
 if TYPE_CHECKING:
-    from ...engines.numba import native
+    from ....engines.numba import native
 
 Gradients = list[Tensor | None]
 
@@ -364,9 +364,9 @@ def _code(dtype: torch.dtype, known: Layout) -> int:
 @cache
 def _kernel() -> native.Kernel:
     """The compiled audit."""
-    from ...engines.numba import store
+    from ....engines.numba import store
 
-    source = Path(__file__).with_name("audit_kernel.py").read_text(encoding="utf-8")
+    source = Path(__file__).with_name("kernel.py").read_text(encoding="utf-8")
     return store.load_words("audit", source, t.NAMES)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..tape import THETA
-from .batches import Eager
-from .launched import Item
-from .stepping.audit import Gradients
+from ....tape import THETA
+from ..audit.audit import Gradients
+from .eager import Eager
+from .kernel import Item
 
 
 class Graph(Eager):

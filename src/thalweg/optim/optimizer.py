@@ -18,11 +18,11 @@ from torch.optim import optimizer as torch_optimizer
 
 from ..errors import ThalwegError, UsageError
 from ..rules.core import Rule
-from .choosing import KERNELS
-from .finite import all_finite
-from .keeping import Keeping, unpacked
 from .options import DEFAULTS, CommonOptions, full_signature, with_defaults
-from .plan import ENGINES, Plan
+from .stepping.dispatch import KERNELS
+from .stepping.finite import all_finite
+from .stepping.plan import ENGINES, Plan
+from .stepping.precision import Keeping, unpacked
 
 # Options by which torch's classes choose an implementation. Here the engine is chosen by device and
 # dtype, so they are accepted, stored in the groups and not used.
@@ -332,12 +332,3 @@ def _traced(value: Any) -> Any:
     if isinstance(value, Tensor) and value.requires_grad:
         return value.reshape(())
     return _number(value)
-
-
-def __getattr__(name: str) -> Any:
-    """What optimizers pickled by an earlier version look for in this module."""
-    if name in ("_blank", "from_rule"):
-        from . import rule_classes
-
-        return getattr(rule_classes, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

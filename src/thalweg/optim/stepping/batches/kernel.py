@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engines.formats import FORMATS, INT8, spread
-from ..engines.tables import Floats
-from ..engines.writing import columns
-from ..errors import UsageError
-from ..rules.core import Rule
-from ..tape import GRADIENT, THETA, trace
-from .keeping import COMPENSATION, SCALE
-from .layouts import order
-from .stepping import tables
-from .stepping.audit import Array, Gradients, Number, Subjects, make_audit
-from .stepping.libtorch import extent, fits
+from ....engines.formats import FORMATS, INT8, spread
+from ....engines.tables import Floats
+from ....engines.writing import columns
+from ....errors import UsageError
+from ....rules.core import Rule
+from ....tape import GRADIENT, THETA, trace
+from ..audit import tables
+from ..audit.audit import Array, Gradients, Number, Subjects, make_audit
+from ..audit.libtorch import extent, fits
+from ..layouts import order
+from ..precision import COMPENSATION, SCALE
 
 gradient_of = attrgetter("grad")
 

@@ -11,10 +11,10 @@ from typing import Any, Unpack
 
 import torch
 
-from .. import rules
-from ..errors import UsageError
-from ..rules.core import Rule
-from .builtin import (
+from ... import rules
+from ...errors import UsageError
+from ...rules.core import Rule
+from ..builtin import (
     BuiltinOptimizer,
     Number,
     Pair,
@@ -22,8 +22,8 @@ from .builtin import (
     named_arguments,
     unset,
 )
-from .options import BuiltinOptions
-from .plan import begin
+from ..options import BuiltinOptions
+from ..stepping.plan import begin
 
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engines.formats import (
+from ...engines.formats import (
     BLOCK,
     COMPENSATED,
     FLOAT32,
@@ -21,9 +21,9 @@ from ..engines.formats import (
     SIGNED,
     STOCHASTIC,
 )
-from ..errors import UsageError
+from ...errors import UsageError
+from .audit.libtorch import fits, is_plain
 from .layouts import real, turned
-from .stepping.libtorch import fits, is_plain
 
 SCALE = ".scale"  # appended to a state's key: the scales of its blocks; no slot has such a name
 COMPENSATION = "compensation"  # the state's key of what a parameter's rounding has lost

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..rules.core import Rule
-from .batches import Hyper
-from .keeping import Keeping
-from .launched import Item, Launched
-from .layouts import real, trouble_in_memory
-from .stepping.audit import Gradients, Number
+from ....rules.core import Rule
+from ..audit.audit import Gradients, Number
+from ..layouts import real, trouble_in_memory
+from ..precision import Keeping
+from .eager import Hyper
+from .kernel import Item, Launched
 
 _OLDEST = (8, 0)  # compute capability
 
@@ -50,7 +50,7 @@ class OnDevice(Launched):
         apart: bool = False,
         capturable: bool = False,
     ) -> None:
-        from ..engines import triton as engine
+        from ....engines import triton as engine
 
         super().__init__(rule, items, apart)
         device, keys = items[0].parameter.device, [items[0].keys[slot] for slot in self.updated]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .stepping.libtorch import is_plain
+from .audit.libtorch import is_plain
 
 
 def order(x: Tensor) -> tuple[int, ...] | None:

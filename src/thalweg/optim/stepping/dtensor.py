@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .launched import Item
+from .batches.kernel import Item
 
 
 def local(x: Any) -> Any:

@@ -6,7 +6,7 @@ lock held. What it reads is laid out in `tables`; what the columns mean is said 
 
 from __future__ import annotations
 
-from ...engines.numba.words import (
+from ....engines.numba.words import (
     call,
     call_for_word,
     count_up,

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..engines.formats import COMPENSATED
-from ..errors import UsageError
-from ..rules.core import Rule, RuleError
-from ..tape import GRADIENT, THETA, trace
-from .batches import Batch, Compiled, Eager
-from .choosing import KERNELS, divide, warn_once
-from .device import OnDevice
-from .graph import Graph, in_graph
-from .keeping import COMPENSATION, Keeping, check_memory, named
-from .launched import Item, gradient_of
+from ...engines.formats import COMPENSATED
+from ...errors import UsageError
+from ...rules.core import Rule, RuleError
+from ...tape import GRADIENT, THETA, trace
+from .batches.differentiable import Graph, in_graph
+from .batches.eager import Batch, Compiled, Eager
+from .batches.global_norm import Together, gathered, measures_all
+from .batches.gpu import OnDevice
+from .batches.kernel import Item, gradient_of
+from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
+from .dispatch import KERNELS, divide, warn_once
+from .dtensor import Shards, local
 from .modes import watched
-from .rows import Rows, Whole, begins_at_rest, refusal, steps_by_rows
-from .shards import Shards, local
-from .together import Together, gathered, measures_all
+from .precision import COMPENSATION, Keeping, check_memory, named
 
 if TYPE_CHECKING:
-    from .adapter import RuleOptimizer
+    from ..optimizer import RuleOptimizer
 
 ENGINES = ("auto", *KERNELS, "eager")
 

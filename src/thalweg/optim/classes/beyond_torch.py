@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
-from .. import rules
-from ..rules.core import Rule
-from .builtin import BuiltinOptimizer, Number, Pair, Unset, constructor_arguments, unset
-from .classes import MOMENTS
-from .options import BuiltinOptions
+from ... import rules
+from ...rules.core import Rule
+from ..builtin import BuiltinOptimizer, Number, Pair, Unset, constructor_arguments, unset
+from ..options import BuiltinOptions
+from .named import MOMENTS
 
 _LION, _LARS, _LAMB, _ADAMP = map(unset, (rules.lion, rules.lars, rules.lamb, rules.adamp))
 _NO_DECAY = Unset(0.0)  # optax has some

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engines.formats import FORMATS
-from ..errors import UsageError
-from ..rules.core import Rule
-from ..tape import THETA, trace
-from .device import trouble_with_device
-from .keeping import COMPENSATION, named
-from .launched import Item
+from ...engines.formats import FORMATS
+from ...errors import UsageError
+from ...rules.core import Rule
+from ...tape import THETA, trace
+from .audit.libtorch import fits, is_plain
+from .batches.global_norm import measures_all
+from .batches.gpu import trouble_with_device
+from .batches.kernel import Item
+from .dtensor import local
 from .layouts import order, trouble_in_memory
-from .shards import local
-from .stepping.libtorch import fits, is_plain
-from .together import measures_all
+from .precision import COMPENSATION, named
 
 Launches = list[tuple[str, list[Item]]]
 

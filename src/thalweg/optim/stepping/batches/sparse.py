@@ -7,13 +7,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..rules.core import Rule
-from ..tape import trace
-from .batches import Eager
-from .keeping import store
-from .launched import Item
-from .layouts import real
-from .stepping.audit import Gradients
+from ....rules.core import Rule
+from ....tape import trace
+from ..audit.audit import Gradients
+from ..layouts import real
+from ..precision import store
+from .eager import Eager
+from .kernel import Item
 
 
 class Rows(Eager):

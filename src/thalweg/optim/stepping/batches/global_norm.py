@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from ..engines.eager import Bundle
-from ..errors import UsageError
-from ..rules.core import Rule
-from ..tape import THETA, trace
-from .batches import Eager
-from .launched import Item
-from .stepping.audit import Gradients
+from ....engines.eager import Bundle
+from ....errors import UsageError
+from ....rules.core import Rule
+from ....tape import THETA, trace
+from ..audit.audit import Gradients
+from .eager import Eager
+from .kernel import Item
 
 
 class Together(Eager):

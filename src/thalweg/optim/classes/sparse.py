@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
-from ..rules import find, maximize
-from ..rules.core import Rule
-from .adapter import RuleOptimizer
+from ...errors import UsageError
+from ...rules import find, maximize
+from ...rules.core import Rule
+from ..optimizer import RuleOptimizer
 
 _ADAM = find("keras:adam")  # torch's SparseAdam adds ε to the uncorrected root as well
 _CLIMBING = maximize(_ADAM)

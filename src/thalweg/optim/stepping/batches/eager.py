@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..engines import eager
-from ..engines.formats import INT8
-from ..rules.core import Rule
-from ..tape import THETA, trace
-from .keeping import Keeping, decode, keep, store
-from .launched import Item, Launched
-from .layouts import real
-from .stepping.audit import Gradients, Number
+from ....engines import eager
+from ....engines.formats import INT8
+from ....rules.core import Rule
+from ....tape import THETA, trace
+from ..audit.audit import Gradients, Number
+from ..layouts import real
+from ..precision import Keeping, decode, keep, store
+from .kernel import Item, Launched
 
 Hyper = Mapping[str, float]
 
@@ -53,7 +53,7 @@ class Compiled(Launched):
         keeping: Keeping,
         apart: bool = False,
     ) -> None:
-        from ..engines import numba as engine
+        from ....engines import numba as engine
 
         super().__init__(rule, items, apart)
         keys = [items[0].keys[slot] for slot in self.updated]

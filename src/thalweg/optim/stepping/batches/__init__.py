@@ -1,0 +1,1 @@
+"""Parameters that step together, by what steps them."""
