@@ -18,7 +18,8 @@ from optim_cases import DTYPES, ENGINES, TOLERANCE, Gradients, tensors, twins
 from published import PUBLISHED, adamp_as_published
 from thalweg import rules
 from thalweg.errors import UsageError
-from thalweg.optim.stepping.batches.eager import Compiled, Eager
+from thalweg.optim.stepping.batches.cpu import Compiled
+from thalweg.optim.stepping.batches.eager import Eager
 from thalweg.rules import Rule
 
 engines = pytest.mark.parametrize("engine", ENGINES)

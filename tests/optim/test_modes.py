@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Gradients, pair, parameters, tensors, train
-from thalweg.optim.stepping.batches.eager import Compiled, Eager
+from thalweg.optim.stepping.batches.cpu import Compiled
+from thalweg.optim.stepping.batches.eager import Eager
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 

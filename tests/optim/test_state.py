@@ -430,6 +430,13 @@ def test_optimizers_that_an_earlier_version_has_pickled(make: Any, new: str, old
     assert again.param_groups[0]["lr"] == 0.25
 
 
+def test_the_package_of_classes_has_those_that_a_module_had() -> None:
+    adam = ours.Adam(tensors(torch.float32), lr=0.25)
+    again = pickle.loads(_renamed(adam, "thalweg.optim.classes.adam", "thalweg.optim.classes"))
+    assert type(again) is ours.Adam
+    assert again.param_groups[0]["lr"] == 0.25
+
+
 def _renamed(optimizer: Any, new: str, old: str) -> bytes:
     """A pickle with one module's name replaced; protocol 0 has names as lines of text."""
     data = pickle.dumps(optimizer, protocol=0)

@@ -9,7 +9,7 @@ from ... import rules
 from ...rules.core import Rule
 from ..builtin import BuiltinOptimizer, Number, Pair, Unset, constructor_arguments, unset
 from ..options import BuiltinOptions
-from .named import MOMENTS
+from .adam import MOMENTS
 
 _LION, _LARS, _LAMB, _ADAMP = map(unset, (rules.lion, rules.lars, rules.lamb, rules.adamp))
 _NO_DECAY = Unset(0.0)  # optax has some

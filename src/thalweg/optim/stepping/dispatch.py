@@ -17,9 +17,9 @@ from ...errors import UsageError
 from ...rules.core import Rule
 from ...tape import THETA, trace
 from .audit.libtorch import fits, is_plain
+from .batches.base import Item
 from .batches.global_norm import measures_all
 from .batches.gpu import trouble_with_device
-from .batches.kernel import Item
 from .dtensor import local
 from .layouts import order, trouble_in_memory
 from .precision import COMPENSATION, named

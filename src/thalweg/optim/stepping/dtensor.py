@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batches.kernel import Item
+from .batches.base import Item
 
 
 def local(x: Any) -> Any:

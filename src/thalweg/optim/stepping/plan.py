@@ -16,11 +16,12 @@ from ...engines.formats import COMPENSATED
 from ...errors import UsageError
 from ...rules.core import Rule, RuleError
 from ...tape import GRADIENT, THETA, trace
+from .batches.base import Batch, Item, gradient_of
+from .batches.cpu import Compiled
 from .batches.differentiable import Graph, in_graph
-from .batches.eager import Batch, Compiled, Eager
+from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
 from .batches.gpu import OnDevice
-from .batches.kernel import Item, gradient_of
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .dispatch import KERNELS, divide, warn_once
 from .dtensor import Shards, local

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ....tape import THETA
-from ..audit.audit import Gradients
+from ..audit.subjects import Gradients
+from .base import Item
 from .eager import Eager
-from .kernel import Item
 
 
 class Graph(Eager):

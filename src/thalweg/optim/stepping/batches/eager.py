@@ -1,10 +1,10 @@
-"""Parameters that step together: by one launch of a compiled kernel, or one by one."""
+"""Parameters that step one by one, with the arithmetic of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,82 +13,10 @@ from ....engines import eager
 from ....engines.formats import INT8
 from ....rules.core import Rule
 from ....tape import THETA, trace
-from ..audit.audit import Gradients, Number
+from ..audit.subjects import Gradients
 from ..layouts import real
 from ..precision import Keeping, decode, keep, store
-from .kernel import Item, Launched
-
-Hyper = Mapping[str, float]
-
-
-class Batch(Protocol):
-    """Parameters of one rule and dtype."""
-
-    def gather(self) -> Gradients | None:
-        """The gradients, None for what rests; or None if a new plan is needed."""
-
-    def run(self, gradients: Gradients) -> None:
-        """Step all parameters."""
-
-    def follow(self, group: int, hyper: Hyper) -> None:
-        """Take over the changed hyperparameters of a group."""
-
-
-class Compiled(Launched):
-    """Stepped by one launch of a compiled kernel of the CPU.
-
-    Args:
-        rule: the rule of all of them.
-        items: the parameters, all of one dtype.
-        hypers: the hyperparameters of every parameter group.
-        keeping: how the optimizer rounds.
-        apart: whether any of them may rest.
-    """
-
-    def __init__(
-        self,
-        rule: Rule,
-        items: Sequence[Item],
-        hypers: Sequence[Hyper],
-        keeping: Keeping,
-        apart: bool = False,
-    ) -> None:
-        from ....engines import numba as engine
-
-        super().__init__(rule, items, apart)
-        keys = [items[0].keys[slot] for slot in self.updated]
-        rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
-        shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = launch = engine.Launch(
-            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream
-        )
-        launch.scalars[:, self.width :] = rows
-        for group in set(self.group_of_row.tolist()):
-            self.follow(group, hypers[group])
-        numbers = [Number(k, i.state["step"], 0) for k, i in enumerate(items) if i.counts]
-        for column, key in enumerate(keys, start=self.width):
-            places = launch.scalars[:, column].ctypes.data + launch.scalars.strides[0] * (
-                self.row_of_item
-            )
-            numbers += [Number(k, i.state[key], int(places[k])) for k, i in enumerate(items)]
-        self.watch(numbers)
-
-    def follow(self, group: int, hyper: Hyper) -> None:
-        mine = self.group_of_row == group
-        if mine.any():
-            names = self.program.scalars[: self.width]
-            numbers = (hyper[name] for name in names)
-            self.launch.scalars[mine, : self.width] = [_detached(x) for x in numbers]
-
-    def numbers_hold(self) -> bool:
-        return True  # all are on the CPU, and audited
-
-    def run(self, gradients: Gradients) -> None:
-        """Step; the caller holds the gradients, so that their memory stays theirs meanwhile."""
-        if all(self.resting):
-            return
-        self.launch(torch.get_num_threads())
-        self.audit.advance()
+from .base import Hyper, Item
 
 
 class Eager:
@@ -171,11 +99,6 @@ class Eager:
                 keep(item.parts(name), item.formats[name], value, bits)
             else:
                 store(item.state[item.keys[name]], value)
-
-
-def _detached(x: float | Tensor) -> float:
-    """A hyperparameter, which is a tensor where another parameter's step is differentiated."""
-    return float(x.detach()) if isinstance(x, Tensor) else x
 
 
 def _value(item: Item, array: str) -> Tensor:

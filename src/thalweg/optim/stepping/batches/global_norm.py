@@ -10,9 +10,9 @@ from ....engines.eager import Bundle
 from ....errors import UsageError
 from ....rules.core import Rule
 from ....tape import THETA, trace
-from ..audit.audit import Gradients
+from ..audit.subjects import Gradients
+from .base import Item
 from .eager import Eager
-from .kernel import Item
 
 
 class Together(Eager):

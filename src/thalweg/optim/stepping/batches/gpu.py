@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ....rules.core import Rule
-from ..audit.audit import Gradients, Number
+from ..audit.subjects import Gradients, Number
 from ..layouts import real, trouble_in_memory
 from ..precision import Keeping
-from .eager import Hyper
-from .kernel import Item, Launched
+from .base import Hyper, Item
+from .kernel import Launched
 
 _OLDEST = (8, 0)  # compute capability
 

@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ....engines.formats import FORMATS, INT8, spread
+from ....engines.formats import spread
 from ....engines.tables import Floats
 from ....engines.writing import columns
 from ....errors import UsageError
 from ....rules.core import Rule
-from ....tape import GRADIENT, THETA, trace
+from ....tape import GRADIENT, trace
 from ..audit import tables
-from ..audit.audit import Array, Gradients, Number, Subjects, make_audit
+from ..audit.audit import make_audit
 from ..audit.libtorch import extent, fits
+from ..audit.subjects import Array, Gradients, Number, Subjects
 from ..layouts import order
-from ..precision import COMPENSATION, SCALE
-
-gradient_of = attrgetter("grad")
-
-
-class Item(NamedTuple):
-    """A parameter that steps, and all that its step needs to know."""
-
-    parameter: Tensor
-    group: int
-    state: dict[str, Any]
-    keys: Mapping[str, str]  # slot -> its key in the state
-    taken: int  # steps so far
-    counts: bool  # whether the state holds this number under "step"
-    formats: Mapping[str, str]  # of the parameter, its gradient and every array of its state
-
-    @property
-    def plain(self) -> bool:
-        """Whether a number in memory is what is computed with, but for its precision."""
-        return all(
-            name == FORMATS[name].parts[0] and name != INT8 for name in self.formats.values()
-        )
-
-    def parts(self, array: str) -> list[Tensor]:
-        """The tensors in which an array of the parameter or its state lies."""
-        first = self.parameter if array == THETA else self.state[self.keys[array]]
-        form = FORMATS[self.formats[array]]
-        if form.compensated:
-            return [first, self.state[COMPENSATION]]
-        return [first, self.state[self.keys[array] + SCALE]] if form.blockwise else [first]
+from .base import Item, gradient_of
 
 
 class Launched(ABC):

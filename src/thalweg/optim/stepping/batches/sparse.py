@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ....rules.core import Rule
 from ....tape import trace
-from ..audit.audit import Gradients
+from ..audit.subjects import Gradients
 from ..layouts import real
 from ..precision import store
+from .base import Item
 from .eager import Eager
-from .kernel import Item
 
 
 class Rows(Eager):

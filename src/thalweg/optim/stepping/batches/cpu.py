@@ -1,0 +1,77 @@
+"""Parameters on the CPU that step together, by one launch of a compiled kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ....rules.core import Rule
+from ..audit.subjects import Gradients, Number
+from ..layouts import real
+from ..precision import Keeping
+from .base import Hyper, Item
+from .kernel import Launched
+
+
+class Compiled(Launched):
+    """Stepped by one launch of a compiled kernel of the CPU.
+
+    Args:
+        rule: the rule of all of them.
+        items: the parameters, all of one dtype.
+        hypers: the hyperparameters of every parameter group.
+        keeping: how the optimizer rounds.
+        apart: whether any of them may rest.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        items: Sequence[Item],
+        hypers: Sequence[Hyper],
+        keeping: Keeping,
+        apart: bool = False,
+    ) -> None:
+        from ....engines import numba as engine
+
+        super().__init__(rule, items, apart)
+        keys = [items[0].keys[slot] for slot in self.updated]
+        rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
+        shapes = [real(p.detach()).shape for p in self.parameters]
+        self.launch = launch = engine.Launch(
+            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream
+        )
+        launch.scalars[:, self.width :] = rows
+        for group in set(self.group_of_row.tolist()):
+            self.follow(group, hypers[group])
+        numbers = [Number(k, i.state["step"], 0) for k, i in enumerate(items) if i.counts]
+        for column, key in enumerate(keys, start=self.width):
+            places = launch.scalars[:, column].ctypes.data + launch.scalars.strides[0] * (
+                self.row_of_item
+            )
+            numbers += [Number(k, i.state[key], int(places[k])) for k, i in enumerate(items)]
+        self.watch(numbers)
+
+    def follow(self, group: int, hyper: Hyper) -> None:
+        mine = self.group_of_row == group
+        if mine.any():
+            names = self.program.scalars[: self.width]
+            numbers = (hyper[name] for name in names)
+            self.launch.scalars[mine, : self.width] = [_detached(x) for x in numbers]
+
+    def numbers_hold(self) -> bool:
+        return True  # all are on the CPU, and audited
+
+    def run(self, gradients: Gradients) -> None:
+        """Step; the caller holds the gradients, so that their memory stays theirs meanwhile."""
+        if all(self.resting):
+            return
+        self.launch(torch.get_num_threads())
+        self.audit.advance()
+
+
+def _detached(x: float | Tensor) -> float:
+    """A hyperparameter, which is a tensor where another parameter's step is differentiated."""
+    return float(x.detach()) if isinstance(x, Tensor) else x
