@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..tasks import Task
 from .devices import CPU
+from .lane_forms import lane_forms
 
 # Parameters, gradients, up to three states, and what a step needs in between.
 _COPIES = 6
@@ -29,7 +30,7 @@ _known: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
 
 
 def activations(task: Task) -> int:
-    """Bytes that a training pass keeps for its gradient, per sample; at least one."""
+    """Bytes that a training pass keeps for its gradient in lanes, per sample; at least one."""
     if task not in _known:
         model = task._build().train()
         x, y = (values[:2] for values in task.train)
@@ -49,6 +50,7 @@ def _kept(task: Task, model: nn.Module, x: Tensor, y: Tensor, own: set[int]) -> 
     with (
         torch.random.fork_rng(devices=[]),
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        lane_forms(training=True),
     ):
         try:
             loss = task.objective(model, x, y)

@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from ..tasks import Task, losses
 from .device_data import select_lanes
 from .devices import CPU
+from .lane_forms import lane_forms, without_fused_encoders
 from .lane_rng import Draws
 from .memory import evaluation_size, raise_mmap_threshold
 from .rng import Purpose, seeded
@@ -116,8 +114,7 @@ class Population:
                 loss = self.task.objective(self.model, x[0], y[0])
                 gradients = torch.autograd.grad(loss, self.own, materialize_grads=True)
                 return loss.detach()[None], [g[None] for g in gradients]
-            with _WeightsFirst():
-                losses, changed = self._over_lanes(self.parameters, self.fixed, x, y)
+            losses, changed = self._over_lanes(self.parameters, self.fixed, x, y)
         self.fixed |= {name: value.detach() for name, value in changed.items()}
         # A lane's loss depends on its own parameters alone: the gradient of the sum is the
         # gradients of all.
@@ -145,16 +142,22 @@ class Population:
     @contextmanager
     def _drawing(self, first: int, count: int) -> Iterator[None]:
         """Have these lanes draw from random states of their own."""
-        training, fast = self.model.training, torch.backends.mha.get_fastpath_enabled()
-        # A fused encoder layer is there for evaluation alone, and not in lanes.
-        torch.backends.mha.set_fastpath_enabled(False)
-        # Fused attention has no lanes either; written out it has.
-        kernel = sdpa_kernel(SDPBackend.MATH) if self.lanes > 1 else nullcontext()
-        try:
-            with kernel, self.draws.of(first, count, training=training, stacked=self.lanes > 1):
-                yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
+        training = self.model.training
+        with (
+            without_fused_encoders(),
+            lane_forms(training=training) if self._as_lanes(training) else nullcontext(),
+            self.draws.of(first, count, training=training, stacked=self.lanes > 1),
+        ):
+            yield
+
+    def _as_lanes(self, training: bool) -> bool:
+        """Whether the model runs by operations that have lanes.
+
+        On a GPU a single model that draws does so too: fused attention and cuDNN's layers draw
+        other numbers for dropout than plain operations.
+        """
+        drawing = self.draws.uses_rng.get(training, True)
+        return self.lanes > 1 or (self.device.type != "cpu" and drawing)
 
     def _over_lanes(
         self, parameters: Sequence[Tensor], fixed: Mapping[str, Tensor], x: Tensor, y: Tensor
@@ -329,29 +332,3 @@ def build(task: Task, seed: int) -> nn.Module:
     """The task's model initialised from a seed; the caller's random state stays as it was."""
     with seeded(Purpose.WEIGHTS, seed):
         return task.model()
-
-
-class _WeightsFirst(TorchFunctionMode):
-    """Has linear layers multiply Wxᵀ instead of xWᵀ.
-
-    The gradient of a left factor comes out in the factor's own layout. That of Wᵀ would come
-    transposed, from a slower product when W is small, and be copied before each step.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is functional.linear:
-            func = _linear
-        return func(*args, **(kwargs or {}))
-
-
-def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if input.ndim != 2:
-        return functional.linear(input, weight, bias)
-    outputs = (weight @ input.mT).mT
-    return outputs if bias is None else outputs + bias
