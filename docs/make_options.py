@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thalweg.racing.options import OPTIONS, Option, in_shell, switch, type_of
+from thalweg.racing.option import Option, flag_of, in_shell, switch
+from thalweg.racing.options import OPTIONS, type_of
 
 PAGE = Path(__file__).with_name("options.md")
 _INTRODUCTION = """\
@@ -33,7 +34,7 @@ def _section(name: str, option: Option) -> str:
     shown = f'"{option.default}"' if isinstance(option.default, str) else option.default
     lines = [f"## `{name}`\n", f"- Python: `{name}: {type_of(name)} = {shown}`"]
     if option.read is not None:
-        flag = option.flag or f"--{name.replace('_', '-')}"
+        flag = flag_of(name, option)
         value = option.metavar or "|".join(option.choices)
         lines.append(f"- Command line: `{flag}{'' if option.read is switch else f' {value}'}`")
     about = f"{option.about[0].upper()}{option.about[1:]}."

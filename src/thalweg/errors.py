@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -20,10 +21,36 @@ class MissingPackage(UsageError, ImportError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, naming the nearest ones that do."""
-    names = list(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    names = {plain_name(each): each for each in known}
+    near = difflib.get_close_matches(plain_name(str(name)), names, n=3, cutoff=0.5)
+    said = [names[each] for each in near]
+    hint = f"did you mean {' or '.join(said)}?" if near else f"known: {', '.join(names.values())}"
     return UsageError(f"no {kind} named {name!r}; {hint}")
+
+
+def known_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The one of the known names that is meant; capitals, hyphens and spaces do not matter.
+
+    Args:
+        kind: what the names are of, for the message.
+        name: as a person wrote it: "adam", "Adam", "rmsprop-centered".
+        known: the names there are.
+
+    Raises:
+        UsageError: it is none of them; the message names the nearest ones.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    alike = [each for each in names if plain_name(each) == plain_name(name)]
+    if len(alike) != 1:
+        raise unknown(kind, name, names)
+    return alike[0]
+
+
+def plain_name(name: str) -> str:
+    """A name without capitals, hyphens, underscores and spaces."""
+    return re.sub(r"[-_\s]+", "", name).lower()
 
 
 def check_count(name: str, value: object) -> None:

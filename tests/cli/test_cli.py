@@ -58,14 +58,22 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "thalweg: the following arguments are required: COMMAND; `thalweg --help` explains"),
-        (["rase"], "thalweg: argument COMMAND: invalid choice: 'rase'"),
+        (["rase"], "thalweg: no command named 'rase'; did you mean race or draw? `thalweg --help`"),
+        (["--frobnicate"], "thalweg: the following arguments are required: COMMAND"),
         (
             ["race", "--budget", "x"],
-            "thalweg race: argument --budget: invalid int value: 'x'; "
+            "thalweg race: argument --budget: 'x' is no whole number, as 10 is; "
             "`thalweg race --help` explains",
         ),
-        (["race", "wine-mlp", "--frobnicate"], "thalweg: unrecognized arguments: --frobnicate"),
+        (
+            ["race", "wine-mlp", "--shedule=cosine"],
+            "thalweg race: no option named '--shedule'; did you mean --schedule",
+        ),
+        (["schema", "race", "races"], "thalweg schema: 'races' is one argument too many"),
+        (
+            ["race", "wine-mlp", "--schedule", "cosin"],
+            "thalweg race: argument --schedule: no schedule named 'cosin'; did you mean cosine?",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_2(
@@ -109,6 +117,13 @@ def test_what_is_raised_becomes_a_line_and_a_code(
     monkeypatch.setattr(rules, "run", fail)
     assert cli.main(["rules"]) == code
     assert capsys.readouterr() == ("", said)
+
+
+def test_without_arguments_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(f"    {name} " in out for name in cli._COMMANDS)
 
 
 def test_a_mistake_in_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from thalweg.cli import main
 from thalweg.errors import UsageError
 from thalweg.racing import race, run
 from thalweg.rules.core import LogRange
-from thalweg.rules.ranges import LinearRange, NearOne
+from thalweg.rules.ranges import Choice, LinearRange, NearOne
 from thalweg.tasks import Task, losses
 from thalweg.training.execution.plan import ExecutionPlan
 from thalweg.training.runs import Regime, Run, batches, method
@@ -200,7 +200,10 @@ def test_given_learning_rates_are_tried_and_no_others() -> None:
         ),
         ({"search": {"adams": {"lr": (1e-3, 1e-2)}}}, "no optimizer in search named 'adams'"),
         ({"search": {"adam": {"beta9": (0.5, 0.9)}}}, "no hyperparameter of adam .*'beta9'"),
-        ({"search": {"adam": {"beta1": (0.5, 0.9)}}}, "adam.beta1, which is not tuned; add it"),
+        ({"search": {"adam": {"beta1": Choice((0.5, 1.0))}}}, "value 1.0: it must be below 1"),
+        ({"search": {"adam": {"beta1": Choice(())}}}, "one or more values, each once"),
+        ({"search": {"adam": {"weight_decay": Choice((0, -1.0))}}}, "-1.0: it must be at least 0"),
+        ({"search": {"adam": {"lr": Choice((0.1, 0.2))}}}, r"learning_rates \(--lr\) names single"),
         ({"search": {"adam": {"lr": (1e-2, 1e-3)}}}, "finite numbers above 0, the smaller first"),
         ({"search": {"adam": {"lr": (0, 1e-3)}}}, "finite numbers above 0, the smaller first"),
         ({"search": {"adam": {"beta1": (0.5, 1.0)}}, "tune": "all"}, "below 1, the smaller"),
@@ -254,6 +257,19 @@ def test_ranges_of_every_kind_are_searched() -> None:
     assert sum(2.0 <= c["lr"] <= 4.0 for c in tried["random_search"]) >= 16
 
 
+def test_what_has_a_range_is_tuned_for_all_that_have_it() -> None:
+    found = race(
+        line(),
+        optimizers=["Adam", "SGD"],
+        budget=8,
+        seeds=2,
+        search={"adam": {"weight_decay": Choice((0.0, 0.25))}},
+    )
+    tried = {e["name"]: [p["configuration"] for p in e["sensitivity"]] for e in found.optimizers}
+    assert {c["weight_decay"] for c in tried["adam"]} == {0.0, 0.25}
+    assert all(0 < c["weight_decay"] < 0.25 for c in tried["sgd"])
+
+
 # From the command line.
 
 
@@ -287,7 +303,7 @@ def test_the_command_line_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     "option",
-    [["--lr", "a,b"], ["--search", "adam.lr=1e-3"], ["--search", "lr=1..2"], ["--order", "random"]],
+    [["--lr", "a,b"], ["--search", "adam.lr=x"], ["--search", "lr=1..2"], ["--order", "random"]],
 )
 def test_the_command_line_refuses_what_it_cannot_read(
     option: list[str], capsys: pytest.CaptureFixture[str]

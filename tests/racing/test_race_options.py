@@ -15,7 +15,8 @@ import pytest
 import thalweg as tw
 from thalweg.cli import race as command
 from thalweg.errors import UsageError
-from thalweg.racing.options import OPTIONS, Options, completed, switch, type_of
+from thalweg.racing.option import flag_of, switch
+from thalweg.racing.options import OPTIONS, Options, completed, type_of
 from thalweg.racing.spec import Spec
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def test_the_command_line_has_the_options_and_nothing_else_to_race_with() -> None:
     args = vars(parser().parse_args(["race", "task"]))
     cluster = {name for name in args if name.startswith("ray_")}
-    assert set(args) - cluster - {"task", "list", "json", "run"} == {
+    assert set(args) - cluster - {"task", "train", "list", "json", "run"} == {
         name for name, option in OPTIONS.items() if option.read is not None
     }
     assert all(args[name] is None for name in OPTIONS if name in args)  # the default is race's own
@@ -51,6 +52,7 @@ EXAMPLES = {
     "optimizers": ("sgd, adam", ["sgd", "adam"]),
     "budget": ("3", 3),
     "seeds": ("4", 4),
+    "seed": ("0", 0),
     "epochs": ("5", 5),
     "batch_size": ("6", 6),
     "tune": ("beta1,clip", ["beta1", "clip"]),
@@ -67,25 +69,30 @@ EXAMPLES = {
     "overwrite": (None, True),
     "device": ("cuda:1", "cuda:1"),
     "ray": ("auto", "auto"),
+    "name": ("mine", "mine"),
+    "target": ("species", "species"),
+    "validation": ("later.csv", "later.csv"),
+    "test": ("last.csv", "last.csv"),
 }
 
 
 @pytest.mark.parametrize("name", [n for n, option in OPTIONS.items() if option.read is not None])
 def test_an_argument_of_the_command_line_becomes_the_value_of_the_option(name: str) -> None:
     option, (text, value) = OPTIONS[name], EXAMPLES[name]
-    flag = option.flag or f"--{name.replace('_', '-')}"
-    line = ["race", "task", flag, *([] if option.read is switch else [text])]
+    line = ["race", "task", flag_of(name, option), *([] if option.read is switch else [text])]
     args = parser().parse_args(line)
     assert getattr(args, name) == value
-    option.refuse(name, value)
+    assert option.checked(name, value) == value
 
 
 def test_what_is_left_out_has_its_default_and_what_is_given_is_checked() -> None:
     assert completed({"seeds": 3}) == {**{n: o.default for n, o in OPTIONS.items()}, "seeds": 3}
     for name in ("budget", "seeds", "tune", "prune"):
         assert getattr(Spec, name) == OPTIONS[name].default
-    with pytest.raises(TypeError, match=r"race\(\) has no option named 'seed'; did you mean seeds"):
-        tw.race("wine-mlp", seed=3)  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"race\(\) has no option named 'sedes'; did you mean seeds"
+    ):
+        tw.race("wine-mlp", sedes=3)  # type: ignore[call-arg]
     for name in ("budget", "seeds", "epochs", "batch_size"):
         for wrong in (0, -1, 2.0, True, "3"):
             with pytest.raises(UsageError, match=f"{name}=.* must be a whole number, at least 1"):

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
-from ..errors import ThalwegError, UsageError
+from ..errors import ThalwegError, UsageError, unknown
 
 _COMMANDS = ("init", "race", "report", "export", "schema", "rules", "draw", "bench")
 
@@ -27,16 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     _streams()
-    parser = _Parser(
-        prog="thalweg",
-        description="Gradient-descent optimizers: race them, read them, draw them, time them.",
-        epilog="`thalweg COMMAND --help` explains one command.",
-    )
-    parser.add_argument("--version", action="version", version=f"thalweg {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
-        import_module(f".{name}", __name__).add(commands)
-    args = parser.parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    if not given:
+        parser.print_help()
+        return 0
+    args, rest = parser.parse_known_args(given)
+    if rest:
+        _refuse(parser, args.command, rest[0])
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -51,11 +49,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(130, f"{args.command}: {'; '.join(('interrupted', *map(str, stop.args)))}")
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog="thalweg",
+        description="Gradient-descent optimizers: race them, read them, draw them, time them.",
+        epilog="`thalweg COMMAND --help` explains one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"thalweg {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in _COMMANDS:
+        import_module(f".{name}", __name__).add(commands)
+    return parser
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
+        between = " " if message.endswith("?") else "; "
+        self.exit(2, f"{self.prog}: {message}{between}`{self.prog} --help` explains\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            kind = str(action.metavar or action.dest).lower()
+            raise argparse.ArgumentError(None, str(unknown(kind, value, action.choices)))
+
+
+def _refuse(parser: argparse.ArgumentParser, command: str, argument: str) -> NoReturn:
+    """End with a line about an argument that the command does not take."""
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    own: argparse.ArgumentParser = commands.choices[command]
+    if argument.startswith("-"):
+        flags = [flag for flag in own._option_string_actions if flag.startswith("--")]
+        said = str(unknown("option", argument.partition("=")[0], flags))
+        own.error(said.partition("; known: ")[0])  # which are many, and in the help
+    own.error(f"{argument!r} is one argument too many")
 
 
 def _streams() -> None:

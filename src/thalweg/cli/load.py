@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -15,6 +17,8 @@ from ..rules import Rule, find, registry
 from ..training import FILE
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..tasks import Task
 
 
@@ -28,7 +32,7 @@ def load_rule(spec: str) -> Rule:
     Raises:
         UsageError: no such rule, file or name in it; or the file fails when it is run.
     """
-    file, colon, name = (spec, "", "") if spec.endswith(".py") else spec.rpartition(":")
+    file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         return find(spec)
     rules = {k: v for k, v in vars(_run(Path(file))).items() if isinstance(v, Rule)}
@@ -56,7 +60,7 @@ def load_task(spec: str) -> Task:
     """
     from .. import tasks
 
-    file, colon, name = (spec, "", "") if spec.endswith(".py") else spec.rpartition(":")
+    file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         return tasks.find(spec)
     found = {k: v for k, v in vars(_run(Path(file))).items() if isinstance(v, tasks.Task)}
@@ -71,6 +75,43 @@ def load_task(spec: str) -> Task:
     return _named(next(iter(found.values())), file, "")
 
 
+def load_model(spec: str) -> Callable[[], nn.Module] | nn.Module:
+    """The model that an argument of the command line means.
+
+    Args:
+        spec: `my_model.py:name`, a model, its class or a function that builds it in a file of your
+            own; or `my_model.py`, if the file has one class of models.
+
+    Raises:
+        UsageError: no such file or name in it; or the file fails when it is run.
+    """
+    from torch import nn
+
+    file, colon, name = _parted(spec)
+    if not file.endswith(".py"):
+        raise UsageError(f"--train is for a model, FILE.py:NAME in the place of a task, not {spec}")
+    module = _run(Path(file))
+    if colon:
+        found = {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
+        if name not in found:
+            raise unknown(f"model in {file}", name, found)
+        return found[name]
+    classes = {
+        k: v
+        for k, v in vars(module).items()
+        if isinstance(v, type) and issubclass(v, nn.Module) and v.__module__ == module.__name__
+    }
+    if len(classes) != 1:
+        having = f"{len(classes)} classes" if classes else "no class"
+        raise UsageError(f"{file} has {having} of models; say which model: {file}:NAME")
+    return next(iter(classes.values()))
+
+
+def _parted(spec: str) -> tuple[str, str, str]:
+    """The file of an argument FILE.py:NAME, the colon if there is one, and the name."""
+    return (spec, "", "") if spec.endswith(".py") else spec.rpartition(":")
+
+
 def _named(task: Task, file: str, name: str) -> Task:
     """The task, called after its file where it was given no name."""
     if task.name != "task":
@@ -80,7 +121,8 @@ def _named(task: Task, file: str, name: str) -> Task:
 
 def _no_task(file: str) -> UsageError:
     return UsageError(
-        f"{file} makes no task; write task = thalweg.Task(…) in it (`thalweg init` shows how)"
+        f"{file} makes no task; write task = thalweg.Task(…) in it (`thalweg init` shows how), or "
+        "give the data of a model in it with --train"
     )
 
 
@@ -98,11 +140,18 @@ def _run(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        from ..tasks.user_errors import describe_error
+    from ..tasks.user_errors import describe_error
 
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints is no result of ours
+            spec.loader.exec_module(module)
+    except SystemExit as error:
+        del sys.modules[name]
+        raise UsageError(
+            f"{path} ends the program when it is run: {describe_error(error)}; put what only the "
+            'script needs under `if __name__ == "__main__":`'
+        ) from error
+    except Exception as error:
         del sys.modules[name]
         raise UsageError(f"{path} fails when it is run: {describe_error(error)}") from error
     return module

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..racing.options import OPTIONS, Option, in_shell, switch
+from ..errors import UsageError, known_name
+from ..racing.option import Option, flag_of, in_shell, switch
+from ..racing.options import OPTIONS
 
 if TYPE_CHECKING:
     from ..rules import Rule
@@ -61,6 +63,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "one after the other, and compared together",
     )
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
+    parser.add_argument(
+        "--train",
+        metavar="FILE",
+        help="race a model, FILE.py:NAME in the place of a task, on these data: a CSV or Parquet "
+        "file with --target, or a folder of images",
+    )
     for name, option in OPTIONS.items():
         if option.read is not None and name != "ray":
             _add_option(parser, name, option)
@@ -73,7 +81,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
     """Add an option of a race."""
-    flag, about = option.flag or f"--{name.replace('_', '-')}", in_shell(option)
+    flag, about = flag_of(name, option), in_shell(option)
     if option.read is switch:
         change = not option.default
         parser.add_argument(flag, dest=name, action="store_const", const=change, help=about)
@@ -85,12 +93,25 @@ def _add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> N
     parser.add_argument(
         flag,
         dest=name,
-        type=option.read or str,
+        type=_reader(name, option),
         action=_Merged,
-        choices=option.choices or None,
-        metavar=option.metavar,
+        metavar=option.metavar or "|".join(option.choices),
         help=about,
     )
+
+
+def _reader(name: str, option: Option) -> Callable[[str], Any]:
+    """What turns an argument into the value of an option."""
+    if not option.choices:
+        return option.read or str
+
+    def choice(text: str) -> str:
+        try:
+            return known_name(name, text, option.choices)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return choice
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +164,7 @@ def _cluster(args: argparse.Namespace) -> Cluster | None:
 def run(args: argparse.Namespace) -> int:
     """Race, print what was found, and say where the report is."""
     from .. import tasks
-    from .load import load_task
+    from .load import load_model, load_task
 
     if args.list:
         for name, builder in tasks.registry().items():
@@ -151,7 +172,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.task:
         raise UsageError("name a task; --list shows them")
-    given = [load_task(name) for name in args.task]
+    given: list[Any]
+    if args.train is None:
+        given = [load_task(name) for name in args.task]
+    elif len(args.task) == 1:
+        given = [load_model(args.task[0])]
+    else:
+        raise UsageError(f"--train is for one model; {len(args.task)} are named")
     cluster = _cluster(args)
     from ..racing import Races, race, races
     from ..racing.multitask import folder
@@ -159,7 +186,8 @@ def run(args: argparse.Namespace) -> int:
     from .show import Progress, table, together
 
     several = len(given) > 1
-    out = Path(args.out or Path("races", "+".join(folder(task.name) for task in given)[:100]))
+    names = [args.name] if args.name else [getattr(t, "name", None) or t.__name__ for t in given]
+    out = Path(args.out or Path("races", "+".join(map(folder, names))[:100]))
     pages.check(out / "report.html", overwrite=bool(args.overwrite))
     asked = {name: getattr(args, name, None) for name in OPTIONS}
     common = {name: value for name, value in asked.items() if value is not None}
@@ -170,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
         # What Ray has to say of its nodes is no result.
         with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
             common["watcher"] = progress
-            found = races(given, **common) if several else race(given[0], **common)
+            found = races(given, **common) if several else race(given[0], args.train, **common)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"what is finished is kept in {out}; the same command goes on from there"

@@ -13,10 +13,12 @@ from ..errors import UsageError
 from ..tasks import Task, examine, find
 from ..training.runs import Regime
 from .options import OPTIONS
-from .space import Fixed, ranges_of
+from .space import ALL, Fixed, ranges_of
 from .spec import Spec, entrants, rates_of
 
 _OF_THE_TASK = ("epochs", "batch_size", "drop_last")  # options that a task has a say in
+# Options that a task decides and a model leaves open.
+_OF_A_MODEL = ("loss", "metrics", "target", "validation", "test")
 
 
 class Fresh:
@@ -72,18 +74,38 @@ def task_of(
         UsageError: it is none of these, or data is given with a task that has its own.
     """
     if isinstance(given, Task | str):
-        if inputs is not None or targets is not None or any(v is not None for v in more.values()):
-            raise UsageError("a task has data and loss of its own; give X, y with a model only")
+        _check_alone(given, {"X": inputs, "y": targets, **more})
         return given if isinstance(given, Task) else find(given)
     if not callable(given):
-        raise UsageError(f"task={given!r} is no task, no name of one and no model")
+        raise UsageError(
+            f"task={given!r} must be a Task, the name of a built-in one (`thalweg race --list`) or "
+            "a model: an nn.Module, its class, or a function that builds one"
+        )
     if inputs is None:
-        raise UsageError("a model needs data to be trained on: race(model, X, y)")
+        raise UsageError(
+            "a model needs data to be trained on: race(model, X, y), or race(model, frame, "
+            "target='column')"
+        )
     model = Fresh(given) if isinstance(given, nn.Module) else given
     name = type(given).__name__ if isinstance(given, nn.Module) else _called(given)
     train = inputs if targets is None else (inputs, targets)
     chosen = {key: value for key, value in more.items() if value is not None}
     return Task(name=name, model=model, train=train, **chosen)
+
+
+def _check_alone(task: Task | str, more: Mapping[str, Any]) -> None:
+    """Refuse what goes with a model only.
+
+    Raises:
+        UsageError: something of it was given.
+    """
+    given = [name for name, value in more.items() if value is not None]
+    if given:
+        name = task if isinstance(task, str) else task.name
+        raise UsageError(
+            f"{', '.join(given)} is for a model, as in race(model, X, y); the task {name!r} has "
+            "data and loss of its own, which a Task with other arguments changes"
+        )
 
 
 def spec_of(
@@ -101,31 +123,44 @@ def spec_of(
     Raises:
         UsageError: the task or an option cannot work.
     """
-    own = {name: options[name] for name in ("loss", "metrics")}
+    own = {name: options[name] for name in _OF_A_MODEL}
     if inputs is not None:
         own |= {name: options[name] for name in ("batch_size", "epochs")}
     task = task_of(given, inputs, targets, **own)
+    if options["name"] is not None:
+        task = replace(task, name=options["name"])
     if options["order"] is not None:
         task = replace(task, order=options["order"])
     examine(task)
     usual: dict[str, Any] = {name: getattr(task, name) for name in _OF_THE_TASK}
     regime = Regime(**{k: v if options[k] is None else options[k] for k, v in usual.items()})
-    methods, tune = entrants(options["optimizers"]), options["tune"]
+    methods = entrants(options["optimizers"])
     rates = rates_of(options["learning_rates"], methods)
+    ranges = ranges_of(options["search"], methods)
     return Spec(
         task,
         methods,
         regime,
         budget=_budget(options["budget"], rates),
         seeds=options["seeds"],
-        tune=(tune,) if isinstance(tune, str) else tuple(tune),
+        tune=_tuned(options["tune"], ranges),
         sampler=options["sampler"],
         rates=rates,
-        ranges=ranges_of(options["search"], methods),
+        ranges=ranges,
         fixed=Fixed(options["schedule"], options["warmup"], options["clip"]),
         prune=options["prune"],
         sizes=options["batch_size"] is None,
+        seed=options["seed"],
     )
+
+
+def _tuned(
+    tune: str | Sequence[str], ranges: Mapping[str, Mapping[str, object]]
+) -> tuple[str, ...]:
+    """The names of what is tuned: those that are given, and those that have a range."""
+    named = (tune,) if isinstance(tune, str) else tuple(tune)
+    ranged = dict.fromkeys(hyper for own in ranges.values() for hyper in own)
+    return named if ALL in named else (*named, *(h for h in ranged if h not in ("lr", *named)))
 
 
 def _budget(budget: int, rates: Mapping[str, Sequence[float]]) -> int:

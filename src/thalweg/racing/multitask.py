@@ -79,6 +79,8 @@ def races(tasks: Sequence[Task | str], **options: Unpack[Options]) -> Races:
     if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
         raise UsageError(f"task {twice[0]!r} is named twice")
     chosen = completed(options)
+    if chosen["name"] is not None:
+        raise UsageError(f"name={chosen['name']!r} is for one task; several keep their own names")
     out, watcher, ray = (chosen[name] for name in ("out", "watcher", "ray"))
     if out is not None:
         check_folder(Path(out), names, overwrite=chosen["overwrite"])

@@ -10,12 +10,25 @@ made from this. It imports no framework, so that the command line can be read wi
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypedDict, TypeVar
 
-from ..errors import UsageError, check_count, unknown
+from ..errors import check_count, unknown
 from ..orders import ORDERS
 from ..schedules import KINDS
+from .option import (
+    Option,
+    check_first_seed,
+    check_flag,
+    check_ranges,
+    check_text,
+    in_python,
+    names,
+    number,
+    rates,
+    search_space,
+    switch,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ..rules.ranges import Range
+    from ..rules.ranges import Choice, Range
     from ..tasks.order import Order
     from ..training.execution.ray import Cluster
     from ..training.runs import Method
@@ -32,102 +45,6 @@ if TYPE_CHECKING:
 SAMPLERS = ("grid", "sobol", "optuna")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Option:
-    """What is known of an option beside its name and type.
-
-    Attributes:
-        about: what it is, in a sentence without its full stop.
-        default: what it is where it is left out.
-        python: what else there is to know in Python.
-        shell: what else there is to know on the command line; all of it where its flag there
-            says the opposite.
-        metavar: what stands for its value in the command line's help; none for a switch.
-        read: turns an argument of the command line into a value; None where the command line has
-            no such option.
-        choices: the names that it may be.
-        check: refuses a value, by name and value.
-        flag: its name on the command line, where that is not its own.
-    """
-
-    about: str
-    default: Any = None
-    python: str = ""
-    shell: str = ""
-    metavar: str | None = None
-    read: Callable[[str], Any] | None = None
-    choices: tuple[str, ...] = ()
-    check: Callable[[str, object], None] | None = None
-    flag: str = ""
-
-    def refuse(self, name: str, value: object) -> None:
-        """Raise if the value cannot work; what needs the task or a framework is checked later.
-
-        Args:
-            name: of the option.
-            value: that it was given.
-
-        Raises:
-            UsageError: it is none of the names to choose from, or no such number.
-        """
-        if value is None:
-            return
-        if self.choices and isinstance(value, str) and value not in self.choices:
-            raise unknown(name, value, self.choices)
-        if self.check is not None:
-            self.check(name, value)
-
-
-def names(text: str) -> list[str]:
-    """The names in a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def rates(text: str) -> list[float] | dict[str, list[float]]:
-    """Learning rates, or one optimizer's: `1e-3,1e-2` or `adam=1e-3,1e-2`."""
-    name, named, values = text.rpartition("=")
-    found = [float(value) for value in values.split(",")]
-    return {name: found} if named else found
-
-
-def bounds(text: str) -> dict[str, dict[str, tuple[float, float]]]:
-    """The range of one optimizer's hyperparameter: `adam.lr=1e-5..1e-2`."""
-    what, _, ends = text.partition("=")
-    name, _, hyper = what.rpartition(".")
-    low, between, high = ends.partition("..")
-    if not (name and hyper and between):
-        raise ValueError(text)
-    return {name: {hyper: (float(low), float(high))}}
-
-
-def check_flag(name: str, value: object) -> None:
-    """Refuse what is neither True nor False.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if not isinstance(value, bool):
-        raise UsageError(f"{name}={value!r} must be True or False")
-
-
-def check_ranges(name: str, value: object) -> None:
-    """Refuse what is no mapping of optimizers to mappings of hyperparameters.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if not isinstance(value, Mapping) or not all(isinstance(v, Mapping) for v in value.values()):
-        raise UsageError(
-            f"{name}={value!r} must give ranges by optimizer and hyperparameter, as "
-            '{"adam": {"lr": (1e-5, 1e-2)}}'
-        )
-
-
-def switch(text: str) -> bool:
-    """Stands for an option without a value, which is never read."""
-    raise ValueError(text)
 
 
 class Options(TypedDict, total=False):
@@ -149,7 +66,7 @@ class Options(TypedDict, total=False):
             "configurations that each tries before the search is continued",
             9,
             metavar="N",
-            read=int,
+            read=whole,
             check=check_count,
         ),
     ]
@@ -159,8 +76,19 @@ class Options(TypedDict, total=False):
             "fresh seeds that the chosen ones are compared on",
             10,
             metavar="N",
-            read=int,
+            read=whole,
             check=check_count,
+        ),
+    ]
+    seed: Annotated[
+        int,
+        Option(
+            "which runs those are: another number gives other initial weights, orders of the data "
+            "and draws, in the search and in the comparison, and so an independent repetition",
+            0,
+            metavar="N",
+            read=whole,
+            check=check_first_seed,
         ),
     ]
     epochs: Annotated[
@@ -168,7 +96,7 @@ class Options(TypedDict, total=False):
         Option(
             "passes over the training data; the task's own number by default",
             metavar="N",
-            read=int,
+            read=whole,
             check=check_count,
         ),
     ]
@@ -177,7 +105,7 @@ class Options(TypedDict, total=False):
         Option(
             "samples in a mini-batch; the task's own number by default",
             metavar="N",
-            read=int,
+            read=whole,
             check=check_count,
         ),
     ]
@@ -213,14 +141,15 @@ class Options(TypedDict, total=False):
         ),
     ]
     search: Annotated[
-        "Mapping[str, Mapping[str, Range | tuple[float, float]]] | None",
+        "Mapping[str, Mapping[str, Range | Choice | tuple[float, float]]] | None",
         Option(
-            "ranges in place of those that an optimizer declares",
-            python='as {"adam": {"lr": (1e-5, 1e-2)}}: two ends, or a `LogRange`, `NearOne` or '
-            "`LinearRange`",
-            shell="as adam.lr=1e-5..1e-2, and again for others",
-            metavar="NAME.HYPER=LOW..HIGH",
-            read=bounds,
+            "ranges, or values to choose from, in place of those that an optimizer declares; a "
+            "hyperparameter that is named is tuned, for all optimizers that have it",
+            python='as {"adam": {"lr": (1e-5, 1e-2)}}: two ends, or a `LogRange`, `NearOne`, '
+            "`LinearRange` or `Choice`",
+            shell="as adam.lr=1e-5..1e-2 or adamw.weight_decay=0,1e-2, and again for others",
+            metavar="NAME.HYPER=LOW..HIGH|A,B,…",
+            read=search_space,
             check=check_ranges,
         ),
     ]
@@ -237,7 +166,7 @@ class Options(TypedDict, total=False):
         Option(
             "share of the steps over which the learning rate rises first, as 0.05",
             metavar="SHARE",
-            read=float,
+            read=number,
         ),
     ]
     clip: Annotated[
@@ -245,7 +174,7 @@ class Options(TypedDict, total=False):
         Option(
             "norm that the gradients of a step together may have; any by default",
             metavar="NORM",
-            read=float,
+            read=number,
         ),
     ]
     order: Annotated[
@@ -316,6 +245,48 @@ class Options(TypedDict, total=False):
             read=str,
         ),
     ]
+    name: Annotated[
+        str | None,
+        Option(
+            "what the race calls its task; the task's own name by default, or the model's",
+            metavar="NAME",
+            read=str,
+            check=check_text,
+        ),
+    ]
+    target: Annotated[
+        str | None,
+        Option(
+            "column to be learned, of a model whose data has columns",
+            python="as a frame has, or a CSV or Parquet file",
+            shell="as the file of --train has",
+            metavar="COLUMN",
+            read=str,
+            check=check_text,
+        ),
+    ]
+    validation: Annotated[
+        Any,
+        Option(
+            "data that settings are chosen on, of a model that is given without a task; a fifth "
+            "of the training data by default",
+            python="in any form that `Task` takes",
+            shell="a file or folder like that of --train",
+            metavar="FILE",
+            read=str,
+        ),
+    ]
+    test: Annotated[
+        Any,
+        Option(
+            "data that the chosen settings are judged on, of a model that is given without a task; "
+            "a fifth of the training data by default",
+            python="in any form that `Task` takes",
+            shell="a file or folder like that of --train",
+            metavar="FILE",
+            read=str,
+        ),
+    ]
     loss: Annotated[Any, Option("loss of a model that is given without a task, as in `Task`")]
     metrics: Annotated[
         Any,
@@ -355,11 +326,13 @@ def completed(given: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: there is no such option.
         UsageError: a value cannot work.
     """
-    for name, value in given.items():
+    for name in given:
         if name not in OPTIONS:
             raise TypeError(f"race() has {unknown('option', name, OPTIONS)}")
-        OPTIONS[name].refuse(name, value)
-    return {name: given.get(name, option.default) for name, option in OPTIONS.items()}
+    return {
+        name: option.checked(name, given[name]) if name in given else option.default
+        for name, option in OPTIONS.items()
+    }
 
 
 def documented(function: Function) -> Function:
@@ -387,15 +360,3 @@ def documented(function: Function) -> Function:
         "        **options: as in `Options`.", "\n".join(lines)
     )
     return function
-
-
-def in_python(option: Option) -> str:
-    """What is said of an option where it is an argument."""
-    return "; ".join(filter(None, (option.about, option.python)))
-
-
-def in_shell(option: Option) -> str:
-    """What is said of an option on the command line."""
-    if option.flag.startswith("--no-"):
-        return option.shell
-    return "; ".join(filter(None, (option.about, option.shell)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, known_name, unknown
 from ..rules.core import LogRange, Rule
 from ..rules.ranges import Choice, LinearRange, NearOne, Range
 from ..schedules import KINDS, Schedule
@@ -116,7 +116,7 @@ def space(
     tune: Sequence[str],
     fixed: Fixed,
     batch_size: int | None,
-    ranges: Mapping[str, Range] | None = None,
+    ranges: Mapping[str, Range | Choice] | None = None,
 ) -> Space:
     """The space of a method.
 
@@ -168,22 +168,21 @@ def check(tune: Sequence[str], spaces: Sequence[Space]) -> None:
 
 def ranges_of(
     given: Mapping[str, Mapping[str, Any]] | None, methods: Sequence[Method]
-) -> dict[str, dict[str, Range]]:
+) -> dict[str, dict[str, Range | Choice]]:
     """The ranges of a caller, by method and hyperparameter.
 
     Args:
         given: for the names of some methods, for the names of some of their hyperparameters, a
-            range or its two ends.
+            range, its two ends, or a choice of values.
         methods: that take part.
 
     Raises:
-        UsageError: no such method or hyperparameter, or no such range.
+        UsageError: no such method or hyperparameter, or no such range or value.
     """
     by_name = {m.name: m for m in methods}
-    found: dict[str, dict[str, Range]] = {}
-    for name, own in (given or {}).items():
-        if name not in by_name:
-            raise unknown("optimizer in search", name, by_name)
+    found: dict[str, dict[str, Range | Choice]] = {}
+    for named, own in (given or {}).items():
+        name = known_name("optimizer in search", named, by_name)
         declared = space(by_name[name], (ALL,), FREE, None).axes
         for hyper, wanted in own.items():
             what = f"search of {name}.{hyper}"
@@ -194,9 +193,38 @@ def ranges_of(
                 known = [n for n, a in declared.items() if not isinstance(a, Choice)]
                 raise unknown(f"hyperparameter of {name} with a range", hyper, known)
             if hyper == "lr" and not isinstance(wanted, LogRange | tuple | list):
-                raise UsageError(f"{what}={wanted!r}: learning rates are searched in a LogRange")
-            found.setdefault(name, {})[hyper] = _range(what, wanted, axis)
+                raise UsageError(
+                    f"{what}={_shown(wanted)}: learning rates are searched in a LogRange; "
+                    "learning_rates (--lr) names single ones"
+                )
+            if isinstance(wanted, Choice):
+                _check_choice(what, wanted, by_name[name], hyper)
+                found.setdefault(name, {})[hyper] = wanted
+            else:
+                found.setdefault(name, {})[hyper] = _range(what, wanted, axis)
     return found
+
+
+def _check_choice(what: str, wanted: Choice, method: Method, hyper: str) -> None:
+    """Refuse a choice of a hyperparameter with a value that the method cannot work with.
+
+    Raises:
+        UsageError: there is one, or no value or one twice.
+    """
+    values = wanted.options
+    if not values or len(set(values)) < len(values):
+        raise UsageError(f"{what}={_shown(wanted)} must have one or more values, each once")
+    for value in values:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        trouble = "" if number and 0 <= float(value or 0.0) < math.inf else "it must be at least 0"
+        if number and isinstance(method, Rule) and hyper in method.defaults:
+            trouble = method.trouble_with(hyper, float(value or 0.0))
+        if trouble:
+            raise UsageError(f"{what} has the value {value!r}: {trouble}")
+
+
+def _shown(wanted: object) -> str:
+    return ",".join(map(str, wanted.options)) if isinstance(wanted, Choice) else repr(wanted)
 
 
 def _range(what: str, wanted: Any, axis: Range) -> Range:

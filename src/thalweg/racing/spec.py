@@ -13,10 +13,10 @@ import msgspec
 import torch
 
 from .._version import __version__
-from ..errors import UsageError, check_count, unknown
+from ..errors import UsageError, check_count, known_name, unknown
 from ..records import SCHEMA, RunInfo, RunRecord, identity
 from ..rules.core import LogRange, Rule
-from ..rules.ranges import Range
+from ..rules.ranges import Choice, Range
 from ..schedules import CONSTANT
 from ..tape import trace
 from ..tasks import Task
@@ -24,8 +24,12 @@ from ..training.halving import LEAST, bracket
 from ..training.rng import STREAMS, TUNING
 from ..training.runs import Method, RandomSearch, Recipe, Regime, Run, method, methods
 from . import samplers
+from .option import SEED_SETS
 from .options import OPTIONS, SAMPLERS
 from .space import ALL, FREE, Configuration, Fixed, Space, check, space
+
+SEEDS = TUNING // SEED_SETS
+"""How many fresh seeds a set has, and how many that tune."""
 
 _BRACKET = 16  # configurations that are compared with each other as they train
 
@@ -49,10 +53,12 @@ class Spec:
         sampler: grid, sobol or optuna; None for the grid where learning rates alone are tuned,
             and Sobol's points elsewhere.
         rates: by method the learning rates that it tries, and no others; empty for a search.
-        ranges: by method and hyperparameter, in place of those that it declares.
+        ranges: by method and hyperparameter, in place of those that it declares; what is in it is
+            tuned.
         fixed: the schedule and the clipping that all train with.
         prune: stop configurations early that fall behind the others of their method.
         sizes: whether batch sizes may be searched.
+        seed: which set of seeds the runs have; two sets share none.
     """
 
     task: Task
@@ -66,10 +72,11 @@ class Spec:
     tune: tuple[str, ...] = OPTIONS["tune"].default
     sampler: str | None = None
     rates: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+    ranges: Mapping[str, Mapping[str, Range | Choice]] = field(default_factory=dict)
     fixed: Fixed = FREE
     prune: bool = OPTIONS["prune"].default
     sizes: bool = True
+    seed: int = OPTIONS["seed"].default
 
     def __post_init__(self) -> None:
         self.regime.check(len(self.task.train[0]))
@@ -80,6 +87,8 @@ class Spec:
             raise UsageError(f"optimizer {twice[0]!r} takes part twice; give it another name")
         for option in ("budget", "seeds", "tuning_seeds", "extra"):
             check_count(option, getattr(self, option))
+        if max(self.seeds, self.tuning_seeds) > SEEDS:
+            raise UsageError(f"seeds={self.seeds} is more than a race has; take at most {SEEDS:,}")
         for entrant in self.entrants:
             if isinstance(entrant, Rule):
                 trace(entrant)  # a formula that cannot run is refused before anything is
@@ -100,20 +109,13 @@ class Spec:
 
     def _check_search(self) -> None:
         check(self.tune, [self._space(m, (ALL,)) for m in self.entrants])
+        if self.rates and self.ranges:
+            raise UsageError("learning_rates leaves no range to search; give one of the two")
         if self.rates and (self.sampler is not None or set(self.tune) != {"lr"}):
             raise UsageError(
                 "learning_rates names all that is tried; leave sampler and tune out, or give a "
                 "range to search instead: search={…}"
             )
-        for name, own in self.ranges.items():
-            (entrant,) = (m for m in self.entrants if m.name == name)
-            if idle := [hyper for hyper in own if hyper not in self.space(entrant).axes]:
-                raise UsageError(
-                    f"search has a range for {name}.{idle[0]}, which is not tuned; add it: "
-                    f"tune=[{idle[0]!r}]"
-                )
-            if self.rates:
-                raise UsageError("learning_rates leaves no range to search; give one of the two")
         if self.kind not in (*SAMPLERS, samplers.GIVEN):
             raise unknown("sampler", self.kind, SAMPLERS)
         if self.kind == "grid" and set(self.tune) != {"lr"}:
@@ -164,7 +166,8 @@ class Spec:
             tried: configurations of it.
             halved: whether those that fall behind the others are stopped.
         """
-        seeds = range(TUNING, TUNING + self.tuning_seeds)
+        first = TUNING + self.seed * SEEDS
+        seeds = range(first, first + self.tuning_seeds)
         runs: list[Run] = []
         # What random search reached halfway says nothing of its draws to come.
         halved = halved and not isinstance(entrant, RandomSearch)
@@ -179,7 +182,9 @@ class Spec:
 
     def final(self, entrant: Method, chosen: Configuration) -> list[Run]:
         """The runs that the chosen configuration is judged by, on seeds shared by all."""
-        return [Run(entrant, dict(chosen.hyper), seed, chosen.recipe) for seed in range(self.seeds)]
+        first = self.seed * SEEDS
+        seeds = range(first, first + self.seeds)
+        return [Run(entrant, dict(chosen.hyper), seed, chosen.recipe) for seed in seeds]
 
     def identity(self, run: Run, test: bool) -> str:
         """What names a run's record: everything that its result depends on."""
@@ -277,10 +282,11 @@ def rates_of(
     if given is None:
         return {}
     names = [m.name for m in methods]
-    each = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    for name in each:
-        if name not in names:
-            raise unknown("optimizer in learning_rates", name, names)
+    if isinstance(given, Mapping):
+        kind = "optimizer in learning_rates"
+        each = {known_name(kind, name, names): own for name, own in given.items()}
+    else:
+        each = dict.fromkeys(names, given)
     if missing := [name for name in names if name not in each]:
         raise UsageError(f"learning_rates has none for {missing[0]}; name some for every optimizer")
     found = {name: _rates(each[name], name) for name in names}

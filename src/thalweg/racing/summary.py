@@ -256,6 +256,7 @@ def _setting(spec: Spec, target: float | None, found: Findings) -> Setting:
         budget=spec.budget,
         tuning_seeds=spec.tuning_seeds,
         seeds=spec.seeds,
+        seed=spec.seed,
         target_loss=target,
         engine="numba" if found.device == "cpu" else "triton",
         device=found.device,

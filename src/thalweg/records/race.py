@@ -39,6 +39,7 @@ class Setting(Document, frozen=True, kw_only=True):
         budget: configurations that each optimizer tries before the search is continued.
         tuning_seeds: runs of every configuration of the search.
         seeds: fresh seeds that the chosen configurations are compared on.
+        seed: which set of seeds the runs have.
         target_loss: the validation loss that counts as having learned the task.
         engine: what stepped the runs.
         device: where the runs trained.
@@ -60,6 +61,7 @@ class Setting(Document, frozen=True, kw_only=True):
     budget: Count | None = None
     tuning_seeds: Count | None = None
     seeds: Count | None = None
+    seed: Count | None = None
     target_loss: Number = None
     engine: str | None = None
     device: str | None = None

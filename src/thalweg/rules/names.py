@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, known_name
 
 if TYPE_CHECKING:
     from .core import Rule
@@ -20,7 +20,8 @@ def find(name: str, convention: str = TORCH) -> Rule:
     """The built-in rule of this name.
 
     Args:
-        name: "rmsprop"; or "keras:rmsprop", which names the convention with it.
+        name: "rmsprop"; or "keras:rmsprop", which names the convention with it. Capitals, hyphens
+            and spaces do not matter: "RMSprop" is meant too.
         convention: whose variant of it; that of torch is the default.
 
     Raises:
@@ -28,8 +29,7 @@ def find(name: str, convention: str = TORCH) -> Rule:
     """
     if ":" in name:
         convention, _, name = name.partition(":")
-    if convention not in _CONVENTIONS:
-        raise unknown("convention", convention, _CONVENTIONS)
+    convention = known_name("convention", convention, _CONVENTIONS)
     variants = conventions(name)
     if convention not in variants:
         having = ", ".join(variants)
@@ -43,8 +43,7 @@ def conventions(name: str) -> dict[str, Rule]:
     Raises:
         UsageError: there is no such rule; the message names the nearest ones.
     """
-    if name not in _REGISTRY:
-        raise unknown("optimizer", name, _REGISTRY)
+    name = known_name("optimizer", name, _REGISTRY)
     return {which: rules[name] for which, rules in _CONVENTIONS.items() if name in rules}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, known_name
 
 Formula = Callable[[Any, Any], Any]
 Point = tuple[float, float]
@@ -203,10 +203,7 @@ def find(name: str) -> Surface:
     Raises:
         UsageError: there is none; the message names the nearest ones.
     """
-    key = name.strip().lower().replace("_", "-").replace(" ", "-")
-    if key not in _REGISTRY:
-        raise unknown("surface", name, _REGISTRY)
-    return _REGISTRY[key]
+    return _REGISTRY[known_name("surface", name, _REGISTRY)]
 
 
 def registry() -> Mapping[str, Surface]:

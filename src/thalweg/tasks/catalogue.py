@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, known_name
 from .task import Task
 
 Value = int | float | bool
@@ -104,8 +104,7 @@ def find(name: str, **options: Any) -> Task:
         UsageError: no such task or option, or a value that cannot be; it names the nearest ones.
     """
     base, _, text = name.partition(":")
-    if base not in _REGISTRY:
-        raise unknown("task", base, _REGISTRY)
+    base = known_name("task", base, _REGISTRY)
     for item in filter(None, text.split(",")):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, check_count, unknown
+from ..errors import UsageError, check_count, known_name
 from ..orders import SHUFFLED
 from ..rules import Reference, clip_norm, coupled_weight_decay, registry
 from ..rules.core import LogRange, Rule
@@ -59,9 +59,7 @@ def method(name: str) -> Method:
         UsageError: there is none; the message names the nearest ones.
     """
     known = methods()
-    if name not in known:
-        raise unknown("optimizer", name, known)
-    return known[name]
+    return known[known_name("optimizer", name, known)]
 
 
 def methods() -> dict[str, Method]:
