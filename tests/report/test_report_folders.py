@@ -157,6 +157,7 @@ def test_every_figure_is_a_picture_and_a_page(
     assert main(["report", str(folder), "--figures", str(out)]) == 0
     names = {
         "curves",
+        "curves_close_up",
         "sensitivity",
         "expected_best",
         "results",
@@ -168,7 +169,7 @@ def test_every_figure_is_a_picture_and_a_page(
     assert {path.stem for path in out.glob("*.pdf")} == names
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in out.glob("*.png"))
     assert all(path.read_bytes()[:4] == b"%PDF" for path in out.glob("*.pdf"))
-    assert len(capsys.readouterr().out.splitlines()) == 14
+    assert len(capsys.readouterr().out.splitlines()) == 16
     assert not (folder / "report.html").exists()
 
 

@@ -50,7 +50,7 @@ def renamed(value: Any, to: str) -> Any:
     return to if isinstance(value, str) else value
 
 
-_BROWSER = next(
+BROWSER = next(
     (
         found
         for name in ("chromium", "chromium-browser", "google-chrome")
@@ -58,7 +58,7 @@ _BROWSER = next(
     ),
     None,
 )
-browser = pytest.mark.skipif(_BROWSER is None, reason="no chromium found (apt install chromium)")
+browser = pytest.mark.skipif(BROWSER is None, reason="no chromium found (apt install chromium)")
 
 
 def drawn(page: str, folder: Path) -> str:
@@ -81,7 +81,7 @@ def drawn(page: str, folder: Path) -> str:
         f"--user-data-dir={folder / 'profile'}",
     ]
     done = subprocess.run(
-        [str(_BROWSER), *switches, file.as_uri()],
+        [str(BROWSER), *switches, file.as_uri()],
         capture_output=True,
         encoding="utf-8",
         timeout=120,

@@ -19,7 +19,7 @@ from ..records import (
     Value,
     VersusBest,
 )
-from . import text, units
+from . import ranges, text, units
 
 _BAR = 96  # px, the width of a small interval bar
 
@@ -256,8 +256,7 @@ class _Estimates:
         self.key = key
         known = [e for e in map(self.read, entries) if e]
         self.decimals = text.decimals_of([(high - low) / 2 for _, low, high in known])
-        shown = known[: max(6, math.ceil(0.7 * len(known)))]
-        ends = [v for _, low, high in shown for v in (low, high)] or [0.0, 1.0]
+        ends = [v for _, low, high in ranges.better(known) for v in (low, high)] or [0.0, 1.0]
         margin = 0.04 * (max(ends) - min(ends)) or 0.5
         self.low, self.high = min(ends) - margin, max(ends) + margin
         self.best = known[0][0] if known else None

@@ -1,4 +1,4 @@
-"""The common parts of all figures: a line style for every rule, and writing to files."""
+"""Figures without a plotting backend, and writing them to files."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .atomic import replacing
-from .errors import UsageError
-from .extras import needed
-from .rules import registry
+from ..atomic import replacing
+from ..errors import UsageError
+from ..extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Okabe & Ito's colours, without the yellow that vanishes on paper: told apart by colour-blind
-# readers too. Dashes and markers tell them apart in black and white.
-_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-# The rules most often drawn together come first and so differ in colour.
-_FIRST = ("sgd", "momentum", "adam", "adagrad", "rmsprop", "nesterov", "adadelta")
 
 
 def new_figure(**options: Any) -> Figure:
@@ -93,24 +83,3 @@ def save(figure: Figure, file: str | os.PathLike[str]) -> Path:
         with stream:
             figure.savefig(stream, format=kind, dpi=100, **options)
     return path
-
-
-def style(name: str, position: int = 0) -> dict[str, Any]:
-    """A rule's line style, the same in every figure.
-
-    Args:
-        name: the rule's name.
-        position: for a rule that is not built in, its position among such rules in the figure.
-    """
-    order = [*_FIRST, *(n for n in registry() if n not in _FIRST)]
-    return numbered(order.index(name) if name in order else len(order) + position)
-
-
-def numbered(i: int) -> dict[str, Any]:
-    """The i-th line style: colours first, then dashes; neighbours differ in colour and marker."""
-    colour = i % len(_COLOURS)
-    return {
-        "color": _COLOURS[colour],
-        "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)],
-        "marker": _MARKERS[colour],
-    }
