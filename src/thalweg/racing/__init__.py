@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .multitask import Races, races
     from .options import Options
     from .result import Race
-    from .run import race
     from .spec import Spec
+    from .start import race
     from .watcher import Silence, Watcher
 
 _HOME = {
@@ -24,7 +24,7 @@ _HOME = {
     "Silence": ".watcher",
     "Spec": ".spec",
     "Watcher": ".watcher",
-    "race": ".run",
+    "race": ".start",
     "races": ".multitask",
 }
 

@@ -31,7 +31,7 @@ from ..tasks import Task, find
 from ..training.execution.ray import Cluster, connected
 from .options import Options, completed, documented
 from .result import Race
-from .run import race
+from .start import race
 from .summary import environment
 
 TAUS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)  # where profiles are tabulated

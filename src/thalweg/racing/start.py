@@ -1,0 +1,88 @@
+"""What a person calls to race: `race`, and what its arguments mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from ..records import (
+    check_folder,
+)
+from ..tasks import Task
+from ..training import devices
+from ..training.execution.ray import Cluster, connected
+from .inputs import spec_of
+from .options import Options, completed, documented
+from .progress import Progress, wanted
+from .result import Race
+from .run import Racing
+from .watcher import Silence
+
+
+@documented
+def race(
+    task: Task | str | nn.Module | Callable[[], nn.Module],
+    X: Any = None,
+    y: Any = None,
+    **options: Unpack[Options],
+) -> Race:
+    """Find out which optimizer suits a task, at which settings, and how sure that is.
+
+    Every optimizer tries the same number of configurations, which are learning rates on a log
+    grid over its own range unless more is tuned; the search is continued until the best is inside
+    what was tried. The best on validation data is trained again on fresh seeds that all share,
+    and judged on test data once.
+
+    Args:
+        task: a task, or the name of a built-in one, or a model: a function or class that builds
+            one, or an example, of which every run gets a copy initialised anew.
+        X, y: the inputs and targets that a model is trained on, in any form that `Task` takes; a
+            fifth each is split off for validation and test.
+        **options: as in `Options`.
+
+    Returns:
+        The finished race.
+
+    Raises:
+        UsageError: an argument cannot work.
+        ThalwegError: the records cannot be read or written; what is finished is safe.
+    """
+    chosen = completed(options)
+    spec = spec_of(task, X, y, chosen)
+    folder = None if chosen["out"] is None else Path(chosen["out"])
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"out={folder} is a file; name a folder for the records")
+        check_folder(folder, [spec.task.name], overwrite=chosen["overwrite"])
+    cluster = Cluster(chosen["ray"]) if isinstance(chosen["ray"], str) else chosen["ray"]
+    device = chosen["device"]
+    place = devices.parse_device(device) if cluster is None else _on_cluster(cluster, device)
+    if cluster is not None and cluster.shared and folder is None:
+        raise UsageError("nodes that write the records themselves need out, a folder they all see")
+    watcher, progress = chosen["watcher"], chosen["progress"]
+    with connected(cluster), ExitStack() as showing:
+        if watcher is None and (wanted() if progress is None else progress):
+            watcher = showing.enter_context(Progress(sys.stderr))
+        racing = Racing(
+            spec, folder, watcher or Silence(), cluster, place, overwrite=chosen["overwrite"]
+        )
+        return racing.run()
+
+
+def _on_cluster(cluster: Cluster, device: str | torch.device | None) -> torch.device:
+    """Where the nodes train: what they are asked for decides."""
+    given = devices.AUTO if device is None else str(device)
+    if given not in (devices.AUTO, cluster.device.type):
+        raise UsageError(
+            f"device={given!r}, but every group asks the cluster for {cluster.gpus:g} GPUs; "
+            "ask for more than 0 to train on them (gpus of the Cluster, --ray-gpus), or leave "
+            "device out"
+        )
+    return cluster.device
