@@ -18,7 +18,8 @@ import thalweg as tw
 from thalweg.racing import run
 from thalweg.training.execution.plan import ExecutionPlan
 
-run.choose = lambda *args: ExecutionPlan("processes", 1, 2) if {processes} else ExecutionPlan("lanes", 8)
+plan = ExecutionPlan("processes", 1, 2) if {processes} else ExecutionPlan("lanes", 8)
+run.choose = lambda *args: plan
 
 @tw.rule
 def mine(theta, g, m, t, *, lr=0.1, beta=0.9):
