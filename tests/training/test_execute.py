@@ -1,4 +1,4 @@
-"""How runs are executed: the choice between ways, groups, processes and what befalls them."""
+"""How runs are executed: groups, processes and what befalls them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from torch import nn
 from thalweg.tasks import Task, find
 from thalweg.training.devices import thread_count
 from thalweg.training.execution import local, recovery
-from thalweg.training.execution import plan as planning
 from thalweg.training.execution.executor import make_executor
 from thalweg.training.execution.grouping import grouped
 from thalweg.training.execution.plan import ExecutionPlan, choose
@@ -34,7 +33,6 @@ from thalweg.training.runs import RANDOM_SEARCH, Regime, Result, Run, method
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 REGIME = Regime(epochs=1, batch_size=32, evaluations=2)
-Measured = dict[tuple[int, int], float]
 
 
 def runs(count: int = 6) -> list[Run]:
@@ -42,66 +40,8 @@ def runs(count: int = 6) -> list[Run]:
     return [Run(method(names[k % 3]), {"lr": 0.01}, k) for k in range(count)]
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, times: Measured) -> None:
-    monkeypatch.setattr(planning, "measure", lambda *args: times)
-
-
-# The choice.
-
-
-def test_the_fastest_measured_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = find("wine-mlp")
-    measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 30.0, (6, 1): 40.0})
-    assert choose(task, runs(), REGIME) == ExecutionPlan("lanes", 6, 1, 2, 30.0, 90.0)
-    measured(monkeypatch, {(1, 2): 90.0, (1, 1): 100.0, (6, 2): 95.0, (6, 1): 97.0})
-    slower = choose(task, runs(), REGIME)
-    assert slower == ExecutionPlan("one by one", 1, 1, 2, 90.0, 90.0)
-    assert slower.why == "as lanes they took 95 µs"
-    measured(monkeypatch, {(1, 2): 9e9, (1, 1): 100.0, (6, 2): 9e9, (6, 1): 40.0})
-    assert choose(task, runs(), REGIME) == ExecutionPlan("lanes", 6, 1, 1, 40.0, 100.0)
-
-
-def test_processes_are_taken_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = find("wine-mlp")
-    monkeypatch.setattr(planning, "cores", lambda: 4)
-    slow: Measured = {(1, 2): 9e5, (1, 1): 1e6, (6, 2): 8e5, (6, 1): 8e5}
-    measured(monkeypatch, slow)
-    # 6 runs of 4 steps of 0.9 s are worth starting processes for.
-    assert choose(task, runs(), REGIME) == ExecutionPlan("processes", 1, 4, 1, 2.5e5, 9e5)
-    measured(monkeypatch, {key: value / 100 for key, value in slow.items()})
-    assert choose(task, runs(), REGIME) == ExecutionPlan("lanes", 6, 1, 2, 8e3, 9e3)
-    measured(monkeypatch, slow)
-    monkeypatch.setattr(planning, "cores", lambda: 1)
-    assert choose(task, runs(), REGIME) == ExecutionPlan("lanes", 6, 1, 2, 8e5, 9e5)
-
-
-def test_lanes_are_shared_out_to_processes_that_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, many = find("wine-mlp"), runs(300)
-    monkeypatch.setattr(planning, "cores", lambda: 2)
-    measured(monkeypatch, {(1, 2): 9e5, (1, 1): 9e5, (128, 2): 9e4, (128, 1): 1e5})
-    assert choose(task, many, REGIME) == ExecutionPlan("lanes", 128, 2, 1, 5e4, 9e5)
-    # Half as many in each are taken to be as fast a run, fewer are not.
-    assert choose(task, many[:128], REGIME) == ExecutionPlan("lanes", 64, 2, 1, 5e4, 9e5)
-    assert choose(task, many[:120], REGIME) == ExecutionPlan("lanes", 128, 1, 2, 9e4, 9e5)
-    # All of them must fit into memory.
-    monkeypatch.setattr(planning, "models_that_fit", lambda *args: 140)
-    assert choose(task, many, REGIME) == ExecutionPlan("lanes", 70, 2, 1, 5e4, 9e5)
-    monkeypatch.setattr(planning, "models_that_fit", lambda *args: 1)
-    measured(monkeypatch, {(1, 2): 9e5, (1, 1): 9e5})
-    assert choose(task, many, REGIME).mode == "one by one"
-
-
 def build(lock: object) -> nn.Module:
     return nn.Linear(13, 3)
-
-
-def test_what_cannot_be_sent_is_never_given_to_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "cores", lambda: 4)
-    measured(monkeypatch, {(1, 1): 1e6})
-    held = replace(find("wine-mlp"), model=partial(build, threading.Lock()))
-    assert choose(held, runs(), REGIME).mode == "one by one"
-    local = replace(find("wine-mlp"), model=lambda: nn.Linear(13, 3))
-    assert choose(local, runs(), REGIME).mode == "processes"
 
 
 def test_a_plan_of_processes_trains_here_what_cannot_be_sent() -> None:

@@ -16,13 +16,15 @@ from ..context import TrainingContext
 from ..devices import cores
 from ..memory import models_that_fit
 from ..runs import RandomSearch, Regime, Run
-from .timing import measure
+from .speedup import measure_speedup
+from .timing import few_lanes, measure
 from .transport import can_travel
 
 LANES = 128  # more gain a processor little and cost memory
 GPU_LANES = 512  # a GPU computes many small models in the time of one
 _BATCH = 8  # runs in a group where lanes do not pay: little is lost when one is interrupted
 _START = 3.0  # seconds that it takes to start processes
+_WORTH = 20.0  # seconds from which on it is measured how fast several processes are
 
 Mode = Literal["lanes", "processes", "one by one"]
 
@@ -36,8 +38,8 @@ class ExecutionPlan:
         lanes: how many train together, in each process.
         processes: how many processes train at once.
         threads: how many each of them uses.
-        microseconds: per run and step by this plan; None where nothing was measured. Of several
-            processes one was timed, and the others are assumed to be as fast.
+        microseconds: per run and step by this plan; None where nothing was measured. In a race of
+            less than 20 seconds several processes are assumed not to slow each other.
         alone: per run and step, one after the other.
         why: the reason why the runs do not train as lanes or on a GPU; empty where they do.
         device: where the runs train: cpu, cuda:0 and so on.
@@ -156,11 +158,51 @@ def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> ExecutionP
     soonest = min(plan.seconds(work) for plan in plans)
     if soonest > _START and can_travel((task, list(runs))):
         plans += _in_processes(measured, alone, len(runs), fits)
-    fastest = min(plans, key=lambda plan: plan.seconds(work))
+    fastest = _checked(plans, task, sample, regime, work, why)
     stacked = [taken for (together, _), taken in measured.items() if together > 1]
     if stacked and fastest.mode != "lanes":
         why.append(f"as lanes they took {min(stacked):.0f} µs")
     return replace(fastest, why="; ".join(why))
+
+
+def _checked(
+    plans: Sequence[ExecutionPlan],
+    task: Task,
+    sample: Sequence[Run],
+    regime: Regime,
+    work: int,
+    why: list[str],
+) -> ExecutionPlan:
+    """The fastest plan; of several processes the speed is measured before it is believed.
+
+    Args:
+        plans: those there are; in them several processes do not slow each other.
+        task: what is trained.
+        sample: the runs to measure with.
+        regime: how they train.
+        work: run-steps.
+        why: receives what was measured where other plans are faster for it.
+    """
+    here = min(plan.seconds(work) for plan in plans if plan.processes == 1)
+    left, measured = list(plans), list[ExecutionPlan]()
+    while True:
+        best = min([*left, *measured], key=lambda plan: plan.seconds(work))
+        if best.processes == 1 or best in measured or here < _WORTH:
+            break
+        left.remove(best)
+        assert best.microseconds is not None
+        assert best.alone is not None
+        lanes = few_lanes(best.lanes, best.alone) if best.lanes > 1 else 1
+        speedup = measure_speedup(best.context(task, regime), sample[:lanes], best.processes)
+        if speedup is None:
+            why.append(f"{best.processes} processes could not be timed")
+            continue
+        taken = best.microseconds * best.processes / speedup
+        measured.append(replace(best, microseconds=taken))
+    if measured and best.processes == 1:
+        slow = min(measured, key=lambda plan: plan.seconds(work))
+        why.append(f"in {slow.processes} processes they took {slow.microseconds:.0f} µs")
+    return best
 
 
 def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device) -> ExecutionPlan:

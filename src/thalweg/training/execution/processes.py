@@ -14,14 +14,14 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...errors import ThalwegError, UsageError
-from ..context import TrainingContext, count_nothing
+from ..context import TrainingContext
 from ..runs import Method, Result, Run
 from .channel import encode
 from .grouping import units
 from .pool import Worker, WorkerPool
 from .recovery import complete, no_result, warn_of_failure
-from .transport import pack, torch_settings
-from .worker import repeat_warnings
+from .transport import pack
+from .worker import greet, repeat_warnings
 
 _TICK = 0.2  # seconds until a worker that ended without closing its socket is noticed
 _TOGETHER = 2  # workers that a group may lose before its runs are trained one by one
@@ -92,8 +92,7 @@ class ProcessExecutor:
         ):
             return
         self.pool.end()
-        shared = replace(context, progress=count_nothing, records=None)
-        self.greeting = encode(("context", pack((torch_settings(), shared))))
+        self.greeting = greet(context)
         self.context = context
 
     def start_workers(self, wanted: int) -> None:

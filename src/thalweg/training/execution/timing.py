@@ -18,6 +18,7 @@ from ..train import Session
 from .recovery import out_of_memory
 
 _BURSTS, _BURST, _PATIENCE = 3, 4, 0.5  # of a candidate: bursts, steps in each, seconds at most
+_EPOCHS = 1_000_000  # more than any timing takes
 _ENOUGH = 10.0  # seconds of timing after which no candidate gets another burst
 
 
@@ -40,19 +41,18 @@ def measure(
         why: receives the reason why the runs cannot train as lanes, if there is one.
         place: where they train; on a GPU threads make no difference.
     """
-    endless = replace(regime, evaluations=1, epochs=2 * _BURSTS * (_BURST + 1) + 1)
-    counts, started = {1, torch.get_num_threads()}, time.perf_counter()
+    regime, counts = endless(regime), {1, torch.get_num_threads()}
+    started = time.perf_counter()
     counts -= {1} if place != devices.CPU and len(counts) > 1 else set()
-    steps = iter(Session(task, sample[:1], endless, device=place))
+    steps = iter(Session(task, sample[:1], regime, device=place))
     candidates = {(1, threads): TimedCandidate(steps, 1, threads, place) for threads in counts}
     for candidate in candidates.values():
         candidate.burst()
     while lanes > 1:
-        # Of a big model a few lanes must do: one step of all of them might take minutes.
-        few = min(lanes, max(2, int(2e6 / candidates[1, max(counts)].typical)))
+        few = few_lanes(lanes, candidates[1, max(counts)].typical)
         # A model that vmap cannot run raises an error of its own choice: then it has no lanes.
         try:
-            steps = iter(Session(task, sample[:few], endless, device=place))
+            steps = iter(Session(task, sample[:few], regime, device=place))
             stacked = {
                 (lanes, threads): TimedCandidate(steps, few, threads, place) for threads in counts
             }
@@ -72,6 +72,21 @@ def measure(
         for candidate in candidates.values():
             candidate.burst()
     return {name: timed.typical for name, timed in candidates.items()}
+
+
+def endless(regime: Regime) -> Regime:
+    """The regime without an end, measured only before the first step."""
+    return replace(regime, evaluations=1, epochs=_EPOCHS)
+
+
+def few_lanes(lanes: int, alone: float) -> int:
+    """How many lanes are timed: of a big model a step of all of them might take minutes.
+
+    Args:
+        lanes: how many there would be.
+        alone: microseconds that a step of one run takes.
+    """
+    return min(lanes, max(2, int(2e6 / alone)))
 
 
 class TimedCandidate:

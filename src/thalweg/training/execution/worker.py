@@ -21,14 +21,25 @@ from typing import Any
 
 from ...errors import ThalwegError, UsageError
 from ...tasks.user_errors import describe_error
-from ..context import TrainingContext
+from ..context import TrainingContext, count_nothing
 from ..runs import Method, Run
 from .channel import encode, read
 from .recovery import complete, isolated
-from .transport import apply_torch_settings, unpack
+from .transport import apply_torch_settings, pack, torch_settings, unpack
 
 _EVERY = 0.1  # seconds between two reports of progress
+_REHEARSED = 2  # steps that are taken before any is timed
 _WATCH = 1.0  # seconds between two looks at whether the parent is still there
+
+
+def greet(context: TrainingContext) -> bytes:
+    """The first message that a worker gets: what all its groups have in common.
+
+    Raises:
+        UsageError: the task cannot be sent to another process.
+    """
+    shared = replace(context, progress=count_nothing, records=None)
+    return encode(("context", pack((torch_settings(), shared))))
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -80,7 +91,11 @@ class _Worker:
             "context": self.prepare,
             "methods": self.learn,
             "train": self.train,
+            "rehearse": self.rehearse,
+            "burst": self.burst,
         }
+        self.steps: Iterator[int] = iter(())
+        self.lanes = 0
         self.unreported, self.reported_at = 0, 0.0
 
     def prepare(self, packed: bytes) -> None:
@@ -121,6 +136,35 @@ class _Worker:
                 return
         self._report()
         self._send("done", results, list(said))
+
+    def rehearse(self, packed: bytes) -> None:
+        """Take the first steps of runs that are only timed.
+
+        Args:
+            packed: the regime, and the runs, which train as lanes of one model.
+        """
+        try:
+            regime, runs = unpack(packed)
+            self.lanes = len(runs)
+            self.steps = iter(replace(self.context, regime=regime, test=False).session(runs))
+            for _ in range(_REHEARSED):
+                next(self.steps)
+        except Exception as error:
+            self._send("failed", _sendable(error), [])
+            return
+        self._send("rehearsed")
+
+    def burst(self, seconds: float) -> None:
+        """Take steps for so long, and send how many run-steps that is per second."""
+        try:
+            start, count, passed = time.perf_counter(), 0, 0.0
+            while passed < seconds:
+                next(self.steps)
+                count, passed = count + self.lanes, time.perf_counter() - start
+        except Exception as error:
+            self._send("failed", _sendable(error), [])
+            return
+        self._send("burst", count / passed)
 
     def _runs(self, packed: Sequence[tuple[Any, ...]]) -> list[Run]:
         if isinstance(self.methods, bytes):
