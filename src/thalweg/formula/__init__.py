@@ -9,15 +9,18 @@ table of operators (`notations`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from html import escape
 
 from ..rules import Rule
 from ..tape import trace
 from . import taped
 from .javascript import javascript
 from .notations import LATEX, MATHML, TEXT, Level, Notation
-from .reading import Unreadable, read
+from .reading import Source, Unreadable, read
 from .symbols import Symbol, assign
 from .tree import Expr, Name, Number, Statement, names
 
@@ -27,6 +30,7 @@ __all__ = [
     "TEXT",
     "javascript",
     "latex",
+    "line",
     "mathml",
     "statements",
     "symbols",
@@ -67,7 +71,6 @@ def symbols(rule: Rule, notation: Notation = TEXT) -> dict[str, str]:
     return {name: notation.symbol(s) for name, s in _symbols(rule, statements(rule)).items()}
 
 
-@lru_cache(maxsize=1024)
 def statements(rule: Rule) -> tuple[Statement, ...]:
     """All that a rule does in one step, in order, its combinators first.
 
@@ -77,14 +80,24 @@ def statements(rule: Rule) -> tuple[Statement, ...]:
     Raises:
         RuleError: as for `text`.
     """
+    return tuple(source_of(rule).statements)
+
+
+@lru_cache(maxsize=1024)
+def source_of(rule: Rule) -> Source:
+    """The statements of a rule with the constants and functions that they name.
+
+    Raises:
+        RuleError: as for `text`.
+    """
     program = trace(rule)
     try:
         source = read(rule)
     except Unreadable:
-        return tuple(taped.statements(rule, program))
+        return Source(taped.statements(rule, program))
     if taped.means(source, rule, program):
-        return tuple(source.statements)
-    return tuple(taped.statements(rule, program))
+        return source
+    return Source(taped.statements(rule, program))
 
 
 def write(rule: Rule, notation: Notation) -> str:
@@ -92,6 +105,24 @@ def write(rule: Rule, notation: Notation) -> str:
     found = statements(rule)
     writer = _Writer(notation, _symbols(rule, found))
     return notation.block([writer.statement(s) for s in found])
+
+
+def line(rule: Rule, statement: Statement) -> str:
+    """One statement of a rule in MathML, to stand alone; its variables bear their names.
+
+    Each variable is an element with the attribute `data-name`, so that a page can show a number
+    in its place. Cells have no style of their own, which the page gives them.
+    """
+    symbols = _symbols(rule, statements(rule))
+    tagged = {symbol: name for name, symbol in symbols.items()}
+
+    def named(symbol: Symbol) -> str:
+        tag, rest = MATHML.symbol(symbol).split(">", 1)
+        return f"{tag} data-name='{escape(tagged[symbol])}'>{rest}"
+
+    target, value = _Writer(replace(MATHML, symbol=named), symbols).statement(statement)
+    written = f"<math><mrow>{target}<mo>←</mo>{value}</mrow></math>"
+    return re.sub(r' style="[^"]*"', "", written)
 
 
 def _symbols(rule: Rule, found: Sequence[Statement]) -> dict[str, Symbol]:

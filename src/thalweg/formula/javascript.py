@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..rules import Rule
 from ..tape import CHANNEL, ELEMENT, GRADIENT, THETA, Instruction, Operand, Program, record
@@ -72,7 +72,7 @@ class _Writer:
     def __init__(self, rule: Rule, program: Program) -> None:
         self.rule, self.program = rule, program
         changed = [f"next_{array}" for array, _ in program.outputs]
-        self.names = dict(_distinct((*rule.slots, *rule.defaults, *program.levels, *changed)))
+        self.names = dict(distinct((*rule.slots, *rule.defaults, *program.levels, *changed)))
         self.names |= {THETA: "theta", GRADIENT: "g", "t": "t"}
         self.levels = {**program.levels, **dict.fromkeys(program.arrays, ELEMENT)}
 
@@ -80,12 +80,12 @@ class _Writer:
         """Hyperparameters and state, with what stands in for those that are not given."""
         yield "const size = theta.length, start = (value) => new Float64Array(size).fill(value);"
         for name, default in self.rule.defaults.items():
-            yield f"const {self.names[name]} = hyper[{_quoted(name)}] ?? {_number(default)};"
+            yield f"const {self.names[name]} = hyper[{quoted(name)}] ?? {literal(default)};"
         for slot in self.rule.slots:
             first = self.rule.init.get(slot, 0.0)
             number = self._name(first)
             value = number if slot in self.rule.scalars else f"start({number})"
-            yield f"const {self.names[slot]} = slots[{_quoted(slot)}] ?? {value};"
+            yield f"const {self.names[slot]} = slots[{quoted(slot)}] ?? {value};"
 
     def plain(self) -> Iterator[str]:
         """A program without sums: numbers first, then one loop."""
@@ -137,7 +137,7 @@ class _Writer:
         slots = {
             slot: new.get(slot, updates.get(slot, self.names[slot])) for slot in self.rule.slots
         }
-        inside = ", ".join(f"{_quoted(slot)}: {value}" for slot, value in slots.items())
+        inside = ", ".join(f"{quoted(slot)}: {value}" for slot, value in slots.items())
         theta = new.get(THETA, "Float64Array.from(theta)")
         return f"return {{theta: {theta}, slots: {{{inside}}}}};"
 
@@ -149,14 +149,7 @@ class _Writer:
         _, operation, operands = line
         if operation in _SIZES:
             return _SIZES[operation]
-        values = [self._read(o, index) for o in operands]
-        if operation == "where":
-            return "{} ? {} : {}".format(*values)
-        if operation == "neg":
-            return f"-{values[0]}"
-        if operation in _INFIX:
-            return f"{values[0]} {_INFIX[operation]} {values[1]}"
-        return f"{_FUNCTIONS.get(operation, f'Math.{operation}')}({', '.join(values)})"
+        return expression(operation, [self._read(o, index) for o in operands])
 
     def _read(self, operand: Operand, index: str) -> str:
         """An operand: a number, or what an array has at the index."""
@@ -168,10 +161,21 @@ class _Writer:
         return self._name(operand)
 
     def _name(self, operand: Operand) -> str:
-        return self.names[operand] if isinstance(operand, str) else _number(operand)
+        return self.names[operand] if isinstance(operand, str) else literal(operand)
 
 
-def _distinct(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def expression(operation: str, values: Sequence[str]) -> str:
+    """An operation of the tape on numbers, in JavaScript."""
+    if operation == "where":
+        return "{} ? {} : {}".format(*values)
+    if operation == "neg":
+        return f"-{values[0]}"
+    if operation in _INFIX:
+        return f"{values[0]} {_INFIX[operation]} {values[1]}"
+    return f"{_FUNCTIONS.get(operation, f'Math.{operation}')}({', '.join(values)})"
+
+
+def distinct(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """A JavaScript name for each, its own where that is free."""
     taken = set(_WORDS.split())
     for name in names:
@@ -188,11 +192,12 @@ def _loop(index: str, length: str, body: list[str]) -> Iterator[str]:
     yield "}"
 
 
-def _number(value: float) -> str:
+def literal(value: float) -> str:
+    """A float64 as a JavaScript expression of the same value."""
     if math.isnan(value):
         return "NaN"
     text = "Infinity" if math.isinf(value) else repr(abs(value))
     return f"(-{text})" if math.copysign(1, value) < 0 else text
 
 
-_quoted: Callable[[str], str] = json.dumps  # a Python identifier as a JavaScript string
+quoted: Callable[[str], str] = json.dumps  # a Python identifier as a JavaScript string

@@ -39,20 +39,35 @@ _MADE = "value "  # begins a value's name until it is numbered; a variable's has
 # --- trees run on the tape ---
 
 
+def run(
+    source: Source, rule: Rule, theta: Any, g: Any, *rest: Any, **hyper: Any
+) -> tuple[dict[str, Any], list[Any]]:
+    """Run the statements of a source on what the rule is called with.
+
+    Returns:
+        The value of every variable after the last statement, and the values that the targets of
+        all statements took, one after the other.
+    """
+    parameter, gradient, *others = _parameters(rule)
+    values = dict(zip((parameter, gradient, *others), (theta, g, *rest), strict=True))
+    values |= {**source.constants, **hyper}
+    values |= {COUNTS[""]: ops.count(theta), COUNTS["c"]: ops.count(theta, "channel")}
+    taken = []
+    for statement in source.statements:
+        new = [_value(v, values, source.functions) for v in statement.values]
+        if len(new) < len(statement.targets):
+            (new,) = new
+        values.update(zip(statement.targets, new, strict=True))
+        taken += [*new]
+    return values, taken
+
+
 def means(source: Source, rule: Rule, program: Program) -> bool:
     """Whether the statements of a source, run on the tape, are the program of the rule."""
 
-    def step(theta: Any, g: Any, *rest: Any, **hyper: Any) -> tuple[Any, ...]:
-        parameter, gradient, *others = _parameters(rule)
-        values = dict(zip((parameter, gradient, *others), (theta, g, *rest), strict=True))
-        values |= {**source.constants, **hyper}
-        values |= {COUNTS[""]: ops.count(theta), COUNTS["c"]: ops.count(theta, "channel")}
-        for statement in source.statements:
-            new = [_value(v, values, source.functions) for v in statement.values]
-            if len(new) < len(statement.targets):
-                (new,) = new
-            values.update(zip(statement.targets, new, strict=True))
-        return tuple(values[name] for name in (parameter, *rule.slots))
+    def step(*arrays: Any, **hyper: Any) -> tuple[Any, ...]:
+        values, _ = run(source, rule, *arrays, **hyper)
+        return tuple(values[name] for name in (_parameters(rule)[0], *rule.slots))
 
     try:
         return _digests(record(rule, step)) == _digests(program)

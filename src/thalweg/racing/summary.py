@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from msgspec import structs
 
-from .. import __version__
+from .._version import __version__
 from ..records import (
     Environment,
     Interval,

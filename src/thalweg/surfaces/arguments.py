@@ -50,11 +50,12 @@ def settings(
                 raise UsageError(f"lr of {rule.name}={given!r} must be above 0")
             found[rule.name] = [{**own, "lr": float(given)}]
         else:
-            found[rule.name] = [{**own, "lr": rate} for rate in _grid(rule)]
+            found[rule.name] = [{**own, "lr": rate} for rate in candidate_rates(rule)]
     return found
 
 
-def _grid(rule: Rule) -> list[float]:
+def candidate_rates(rule: Rule) -> list[float]:
+    """The learning rates that are tried for a rule, in ascending order."""
     area = rule.learning_rates()
     half = area.decades / 2 + _MARGIN
     return [

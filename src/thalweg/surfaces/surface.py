@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, known_name
+from ..formula.derivatives import differentiate
+from ..rules import RuleError
+
+if TYPE_CHECKING:
+    from ..program import Program
 
 Formula = Callable[[Any, Any], Any]
 Point = tuple[float, float]
@@ -101,7 +107,11 @@ class Surface:
         return float(self.formula(*self.minima[0])) if self.minima else None
 
     def value_and_gradient(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """The value and the gradient, by torch's automatic differentiation in float64.
+        """The value and the gradient in float64.
+
+        They are computed by the program of the formula and its derivatives, as
+        `formula.derivatives` records it. A formula that uses torch's own functions is
+        differentiated by torch.
 
         Args:
             x, y: numbers or arrays that broadcast against each other to a shape S.
@@ -112,6 +122,14 @@ class Surface:
         Raises:
             UsageError: the formula cannot be differentiated; the message says what it may use.
         """
+        import numpy as np
+
+        program = self._program(1)
+        if program is not None:
+            from .derivatives import evaluate
+
+            value, *slopes = evaluate(program, x, y)
+            return value, np.stack(slopes)
         import torch
 
         point = self._leaves(x, y)
@@ -125,6 +143,14 @@ class Surface:
 
     def hessian(self, x: Any, y: Any) -> Any:
         """The second derivatives in float64, of shape (2, 2, *S); see `value_and_gradient`."""
+        import numpy as np
+
+        program = self._program(2)
+        if program is not None:
+            from .derivatives import evaluate
+
+            xx, xy, yy = evaluate(program, x, y)[3:]
+            return np.array([[xx, xy], [xy, yy]])
         import torch
 
         point = self._leaves(x, y)
@@ -140,6 +166,13 @@ class Surface:
             for g in gradient
         ]
         return torch.stack(rows).detach().numpy()
+
+    def _program(self, order: int) -> Program | None:
+        """The program of the formula and its derivatives; None if only torch can follow it."""
+        try:
+            return _differentiated(self.formula, order, name=self.name)
+        except (RuleError, TypeError):  # TypeError: an object with __call__ that cannot be hashed
+            return None
 
     def _leaves(self, x: Any, y: Any) -> list[Any]:
         """x and y as float64 tensors of one shape that gradients are wanted of."""
@@ -212,6 +245,8 @@ def registry() -> Mapping[str, Surface]:
 
 
 _REGISTRY: dict[str, Surface] = {}
+
+_differentiated = lru_cache(maxsize=256)(differentiate)
 
 
 def _numbers(argument: str, values: Iterable[float], count: int) -> list[float]:
