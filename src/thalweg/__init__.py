@@ -11,6 +11,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import ops, optim, rules, surfaces, tasks
     from . import optax as optax  # not in __all__: it needs an extra
+    from .playground import Page, play
     from .racing import Race, Races, race, races
     from .rules import Rule, RuleError, registry, rule
     from .surfaces.trajectory import Trajectory, trajectory
@@ -23,6 +24,8 @@ _HOME = {
     "rules": "rules",
     "surfaces": "surfaces",
     "tasks": "tasks",
+    "Page": "playground",
+    "play": "playground",
     "Race": "racing",
     "Races": "racing",
     "race": "racing",
@@ -37,6 +40,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Page",
     "Race",
     "Races",
     "Rule",
@@ -46,6 +50,7 @@ __all__ = [
     "__version__",
     "ops",
     "optim",
+    "play",
     "race",
     "races",
     "registry",

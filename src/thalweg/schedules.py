@@ -36,6 +36,11 @@ _SHAPES: dict[str, Callable[[int, int], float]] = {
 KINDS = tuple(_SHAPES)
 
 
+def shapes() -> dict[str, Callable[[int, int], float]]:
+    """The schedules without warm-up: functions of the steps taken before and of all steps."""
+    return dict(_SHAPES)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A learning rate over a run, relative to the rate that the run was given.

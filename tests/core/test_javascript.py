@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from browsers import needs_node, node
 from oracles import EVERY_RULE, formula, lively
 from thalweg.formula import javascript
 from thalweg.rules import Rule, adamp, clip_norm, clip_value, rule
 from thalweg.tape import trace
 
 Array = npt.NDArray[np.float64]
-NODE = shutil.which("node")
 STEPS = 200
 SHAPES = ((5,), (3, 4), (), (2, 3, 2))
 
@@ -76,21 +74,11 @@ console.log(JSON.stringify(found, spelled));
 """
 
 
-def node(script: str) -> str:
-    assert NODE is not None
-    done = subprocess.run([NODE, "-"], input=script, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 def problem(shape: Sequence[int]) -> tuple[Array, list[Array]]:
     """A parameter and gradients that shrink to a tenth, so that nothing runs away."""
     random = np.random.default_rng(len(shape))
     scales = np.geomspace(1.0, 0.1, STEPS)
     return random.normal(size=shape), [s * random.normal(size=shape) for s in scales]
-
-
-needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
 
 
 @pytest.fixture(scope="module")

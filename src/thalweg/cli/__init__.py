@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..errors import ThalwegError, UsageError, unknown
 
-_COMMANDS = ("init", "race", "report", "export", "schema", "rules", "draw", "bench")
+_COMMANDS = ("init", "race", "report", "export", "schema", "rules", "draw", "play", "bench")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

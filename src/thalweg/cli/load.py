@@ -35,7 +35,7 @@ def load_rule(spec: str) -> Rule:
     file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         return find(spec)
-    rules = {k: v for k, v in vars(_run(Path(file))).items() if isinstance(v, Rule)}
+    rules = {k: v for k, v in vars(run_file(file)).items() if isinstance(v, Rule)}
     if colon:
         if name not in rules:
             raise unknown(f"rule in {file}", name, rules) if rules else _empty(file)
@@ -63,7 +63,7 @@ def load_task(spec: str) -> Task:
     file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         return tasks.find(spec)
-    found = {k: v for k, v in vars(_run(Path(file))).items() if isinstance(v, tasks.Task)}
+    found = {k: v for k, v in vars(run_file(file)).items() if isinstance(v, tasks.Task)}
     if colon:
         if name not in found:
             raise unknown(f"task in {file}", name, found) if found else _no_task(file)
@@ -126,11 +126,12 @@ def _no_task(file: str) -> UsageError:
     )
 
 
-def _run(path: Path) -> ModuleType:
+def run_file(file: str) -> ModuleType:
     """The file as a module; found in `sys.modules` so that its source can be looked up.
 
     Its folder is searched for what it imports, as Python does for a script.
     """
+    path = Path(file)
     name = _name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():

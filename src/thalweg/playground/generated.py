@@ -1,0 +1,283 @@
+"""What the page computes with, as JavaScript generated from the rules and surfaces themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import formula, ops
+from ..formula import unrolled
+from ..formula.arithmetic import arithmetic
+from ..formula.derivatives import differentiate
+from ..formula.javascript import literal
+from ..rules import (
+    LogRange,
+    NearOne,
+    Range,
+    Rule,
+    averages,
+    clip_norm,
+    clip_value,
+    conventions,
+    coupled_weight_decay,
+    decoupled_weight_decay,
+    maximize,
+    registry,
+    rule,
+)
+from ..rules.core import Combinator
+from ..schedules import shapes
+from ..surfaces import Surface
+from ..surfaces.arguments import candidate_rates
+from . import regression
+
+TRANSFORMS = (coupled_weight_decay, decoupled_weight_decay, maximize, clip_value, clip_norm)
+AVERAGES = (averages.average, averages.corrected_average)
+
+
+class Code(str):
+    """Text that is JavaScript already."""
+
+
+class Shared(tuple[Any, ...]):
+    """A value that others are likely to repeat: the page has it once."""
+
+
+def javascript(rules: Iterable[Rule], surfaces: Iterable[Surface]) -> str:
+    """The constants that core.js reads: rules, transforms, averages, schedules and surfaces.
+
+    Args:
+        rules: of a person's own, before the built-in ones.
+        surfaces: likewise.
+
+    Raises:
+        RuleError: a rule or surface that cannot be recorded.
+    """
+    chosen = {name: _rule(each, name) for name, each in named_rules(rules).items()}
+    grounds = {s.name: _surface(s) for s in _surfaces(surfaces).values()}
+    grounds[regression.NAME] = _regression()
+    constants = {
+        "RULES": chosen,
+        "TRANSFORMS": {c.name: _transform(c) for c in TRANSFORMS},
+        "AVERAGES": {r.name: _rule(r, r.name) for r in AVERAGES},
+        "SCHEDULES": {kind: Code(arithmetic(shape)) for kind, shape in shapes().items()},
+        "SURFACES": grounds,
+        "PRIMITIVES": _primitives(),
+    }
+    shared: dict[str, int] = {}
+    written = [f"const {k} = {write(value, shared)};" for k, value in constants.items()]
+    pool = ",\n".join(shared)
+    return "\n".join([f"const SHARED = [{pool}];", *written])
+
+
+def write(value: Any, shared: dict[str, int]) -> str:
+    """A value as a JavaScript expression: numbers of any kind, text, lists, mappings, code.
+
+    Args:
+        value: the value.
+        shared: the expressions of the page's shared values by their place; new ones are added.
+    """
+    if isinstance(value, Shared):
+        place = shared.setdefault(write(value[0], shared), len(shared))
+        return f"SHARED[{place}]"
+    if isinstance(value, Code):
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        # Nothing in a script element may look like its end or like a comment.
+        return json.dumps(value, ensure_ascii=False).replace("</s", "<\\/s").replace("<!", "<\\!")
+    if isinstance(value, int | float):
+        return str(value) if isinstance(value, int) else literal(value)
+    if isinstance(value, Mapping):
+        return "{" + ",\n".join(f"{_key(k)}: {write(v, shared)}" for k, v in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(write(each, shared) for each in value) + "]"
+    raise TypeError(f"{value!r} has no JavaScript")
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else json.dumps(name)
+
+
+# --- rules ---
+
+
+def named_rules(own: Iterable[Rule]) -> dict[str, Rule]:
+    """All rules by the names that the page has for them: a person's, torch's, the conventions'."""
+    built_in = registry()
+    found = {r.name: r for r in own} | dict(built_in)
+    for name in built_in:
+        for convention, variant in conventions(name).items():
+            if variant is not built_in[name]:
+                found[f"{convention}:{name}"] = variant
+    return found
+
+
+def _rule(rule: Rule, name: str) -> dict[str, Any]:
+    """A rule as core.js reads it."""
+    convention, colon, _ = name.rpartition(":")
+    rates = candidate_rates(rule) if "lr" in rule.defaults else []
+    return {
+        "name": name,
+        "title": rule.title,
+        "reference": Shared([str(rule.reference or "")]),
+        "convention": convention if colon else "torch",
+        "hyper": [Shared([_hyper(rule, k, v)]) for k, v in rule.defaults.items()],
+        "slots": [
+            {"name": s, "first": rule.init.get(s, 0.0), "scalar": s in rule.scalars}
+            for s in rule.slots
+        ],
+        "rates": Shared([rates]),
+        **_formula(rule),
+    }
+
+
+def _formula(rule: Rule) -> dict[str, Any]:
+    """The step of a rule, and its lines with what each reads."""
+    step = unrolled.step(rule)
+    lines = [
+        Shared(
+            [
+                {
+                    "mathml": formula.line(rule, statement),
+                    "reads": step.reads(statement),
+                    "targets": list(statement.targets),
+                    "conditions": [t for t in statement.targets if t in step.conditions],
+                }
+            ]
+        )
+        for statement in step.statements
+    ]
+    parameters = rule.formula.__code__.co_varnames[:2]
+    return {
+        "parameters": list(parameters),
+        "constants": step.constants,
+        "lines": lines,
+        "step": Code(step.javascript),
+    }
+
+
+def _hyper(rule: Rule, name: str, default: float) -> dict[str, Any]:
+    """A hyperparameter with the ends of its slider and the scale between them."""
+    span = rule.learning_rates() if name == "lr" else rule.search.get(name)
+    scale, low, high = _scale(span, default)
+    return {
+        "name": name,
+        "symbol": formula.symbols(rule)[name],
+        "default": default,
+        "scale": scale,
+        "low": low,
+        "high": high,
+        "free": default < 0 or math.isinf(default),
+    }
+
+
+def _scale(span: Range | None, default: float) -> tuple[str, float, float]:
+    """How a slider runs: even in the logarithm, in that of 1 − value, or in the value."""
+    if isinstance(span, LogRange):
+        return "log", *span.ends
+    if isinstance(span, NearOne):
+        return "near-one", *span.ends
+    if span is not None:
+        return "linear", *span.ends
+    if 0 < default < math.inf and not 0.1 <= default <= 1:
+        return "log", default / 100, default * 100
+    return "linear", 0.0, 1.0
+
+
+def _transform(combinator: Combinator) -> dict[str, Any]:
+    """A combinator as a rule whose one slot becomes the new gradient."""
+
+    @rule
+    def passed(theta: Any, g: Any, gradient: Any, t: Any) -> Any:
+        return theta, g
+
+    inner = Rule("", passed.formula, passed.slots, dict.fromkeys(combinator.uses, math.nan))
+    made = combinator(inner, name=combinator.name, title=combinator.title)
+    written = _formula(made)
+    written["lines"] = written["lines"][:-1]  # the last one only hands the gradient on
+    return {
+        "name": combinator.name,
+        "title": combinator.title,
+        "hyper": [_transform_hyper(made, k, v) for k, v in made.defaults.items()],
+        "slots": [{"name": "gradient", "first": 0.0, "scalar": False}],
+        **written,
+    }
+
+
+def _transform_hyper(rule: Rule, name: str, default: float) -> dict[str, Any]:
+    if math.isnan(default):  # it is the rule's
+        return {"name": name, "default": default}
+    return _hyper(rule, name, default)
+
+
+# --- surfaces ---
+
+
+def _surfaces(own: Iterable[Surface]) -> dict[str, Surface]:
+    from ..surfaces import registry
+
+    return {s.name: s for s in own} | dict(registry())
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    """A surface with its generated functions."""
+    return {
+        "title": surface.title,
+        "view": surface.view,
+        "starts": surface.starts,
+        "minima": surface.minima,
+        "saddles": surface.saddles,
+        "bounded": surface.bounded,
+        **_functions(surface.formula, name=surface.name),
+    }
+
+
+def _functions(function: Callable[..., Any], data: Sequence[str] = (), name: str = "") -> Any:
+    """Value, gradient and Hessian of a function of two variables."""
+    orders = {"value": 0, "gradient": 1, "hessian": 2}
+    return {
+        key: Code(unrolled.function(differentiate(function, order, data=data, name=name), data))
+        for key, order in orders.items()
+    }
+
+
+def _regression() -> dict[str, Any]:
+    columns = ("length", "width")
+    return {
+        "title": regression.TITLE,
+        "view": regression.VIEW,
+        "starts": [regression.START],
+        "minima": [regression.least_squares()],
+        "saddles": [],
+        "bounded": True,
+        "columns": columns,
+        "rows": regression.ROWS,
+        "sample": _functions(regression.squared_error, columns),
+    }
+
+
+def _primitives() -> dict[str, Code]:
+    """The operations of typed functions, each with its partial derivatives."""
+    unary = ("sin", "cos", "exp", "log", "sqrt", "abs", "tanh")
+    found: dict[str, Any] = {name: _unary(getattr(ops, name)) for name in unary}
+    found |= {
+        "neg": lambda x, y: -x,
+        "add": lambda x, y: x + y,
+        "sub": lambda x, y: x - y,
+        "mul": lambda x, y: x * y,
+        "div": lambda x, y: x / y,
+        "pow": lambda x, y: x**y,
+        "max": ops.maximum,
+        "min": ops.minimum,
+    }
+    made = {k: Code(unrolled.function(differentiate(f, 2, name=k))) for k, f in found.items()}
+    power = differentiate(lambda x, y, *, c: x**c, 2, data=("c",), name="powc")
+    return made | {"powc": Code(unrolled.function(power, ("c",)))}
+
+
+def _unary(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda x, y: function(x)
