@@ -90,7 +90,7 @@ def load_model(spec: str) -> Callable[[], nn.Module] | nn.Module:
     file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         raise UsageError(f"--train is for a model, FILE.py:NAME in the place of a task, not {spec}")
-    module = _run(Path(file))
+    module = run_file(file)
     if colon:
         found = {k: v for k, v in vars(module).items() if callable(v) and not k.startswith("_")}
         if name not in found:
