@@ -181,7 +181,7 @@ def _settings(
 
 def _per_step(spec: Spec, chosen: Configuration, speed: float) -> PerStep:
     """What a training step with the chosen configuration is in units that others share."""
-    count, regime = len(spec.task.train[0]), spec.regime.under(chosen.recipe)
+    count, regime = spec.task.samples, spec.regime.under(chosen.recipe)
     steps = spec.steps_of(chosen.recipe) / regime.epochs
     # The last mini-batch of an epoch may be smaller than the others, or be left out.
     samples = min(float(count), steps * regime.batch_size) / steps

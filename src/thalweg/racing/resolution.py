@@ -14,9 +14,9 @@ from statistics import NormalDist
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ..tasks import Task, losses
+from ..tasks.trees import Tree, count, joined, rows
 from ..training.devices import thread_count
 from ..training.runs import Run
 from ..training.train import Session
@@ -109,33 +109,41 @@ def resampled(task: Task, session: Session, part: str) -> Interval | None:
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
-    count = len(getattr(task, part)[0])
-    x, y = (values[:_LOOKED_AT] for values in getattr(session.data, part))
+    x, y = (rows(tree, slice(_LOOKED_AT)) for tree in getattr(session.data, part))
+    every, looked_at = count(getattr(task, part)[0]), count(x)
     score = _scorer(task, session, x, y)
     draw = np.random.default_rng(_SEED)
     found = []
     for _ in range(_RESAMPLES):
-        value = float(score(torch.as_tensor(draw.integers(0, len(x), len(x)), device=x.device)))
+        value = float(
+            score(torch.as_tensor(draw.integers(0, looked_at, looked_at), device=session.device))
+        )
         if math.isfinite(value):
             found.append(value)
     if not found:
         return None
-    mean, narrower = float(np.mean(found)), math.sqrt(len(x) / count)
+    mean, narrower = float(np.mean(found)), math.sqrt(looked_at / every)
     ends = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     low, high = (mean + narrower * (float(end) - mean) for end in ends)
     return Interval(mean, low, high)
 
 
-def _scorer(task: Task, session: Session, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+def _scorer(task: Task, session: Session, x: Tree, y: Tree) -> Callable[[Tensor], Tensor]:
     """The metric of the samples with these numbers."""
     model, by_loss = session.population.model.eval(), task.metric.function is losses.own_loss
     with torch.no_grad():
         if task.step is not None and by_loss:
             each = torch.stack(
-                [task.objective(model, x[k : k + 1], y[k : k + 1]) for k in range(len(x))]
+                [
+                    task.objective(model, rows(x, slice(k, k + 1)), rows(y, slice(k, k + 1)))
+                    for k in range(count(x))
+                ]
             )
             return lambda chosen: each[chosen].mean()
-        pieces = [task.outputs(model, piece) for piece in x.split(_TOGETHER)]
-    outputs = tree_map(lambda *parts: torch.cat(parts), *pieces)
+        pieces = [
+            task.outputs(model, rows(x, slice(k, k + _TOGETHER)))
+            for k in range(0, count(x), _TOGETHER)
+        ]
+    outputs = joined(pieces)
     function = task.loss if by_loss else task.metric.function
-    return lambda chosen: function(tree_map(lambda values: values[chosen], outputs), y[chosen])
+    return lambda chosen: task.judged(function, rows(outputs, chosen), rows(y, chosen))

@@ -79,7 +79,7 @@ class Spec:
     seed: int = OPTIONS["seed"].default
 
     def __post_init__(self) -> None:
-        self.regime.check(len(self.task.train[0]))
+        self.regime.check(self.task.samples)
         if not self.entrants:
             raise UsageError("optimizers is empty; name at least one")
         names = [m.name for m in self.entrants]
@@ -134,7 +134,7 @@ class Spec:
 
     def _space(self, entrant: Method, tune: tuple[str, ...]) -> Space:
         usual = self.regime.batch_size
-        fits = self.sizes and 2 * usual <= len(self.task.train[0])
+        fits = self.sizes and 2 * usual <= self.task.samples
         own = self.ranges.get(entrant.name)
         return space(entrant, tune, self.fixed, usual if fits else None, own)
 
@@ -145,7 +145,7 @@ class Spec:
     @cached_property
     def steps(self) -> int:
         """Steps of every run."""
-        return self.regime.steps(len(self.task.train[0]))
+        return self.regime.steps(self.task.samples)
 
     @cached_property
     def setting(self) -> str:
@@ -154,7 +154,7 @@ class Spec:
 
     def steps_of(self, recipe: Recipe) -> int:
         """Steps of a run with this recipe."""
-        return self.regime.under(recipe).steps(len(self.task.train[0]))
+        return self.regime.under(recipe).steps(self.task.samples)
 
     def tuning(
         self, entrant: Method, tried: Sequence[Configuration], halved: bool = False
@@ -231,7 +231,7 @@ class Spec:
             run: the run.
             test: whether it measures the test set.
         """
-        steps = self.regime.under(run.recipe).milestones(len(self.task.train[0]))
+        steps = self.regime.under(run.recipe).milestones(self.task.samples)
         if record.stopped_at is not None:
             steps = steps[: len(record.steps)]
         return (

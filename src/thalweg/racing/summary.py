@@ -33,6 +33,7 @@ from ..records import (
     normalized,
 )
 from ..tasks import Task
+from ..tasks.trees import count
 from . import search, statistics
 from .entry import MethodFindings, entry, interval, preferences
 from .judgement import NO_SPREAD, NOTHING_TRAINED, Judgement, compare
@@ -245,9 +246,9 @@ def _setting(spec: Spec, target: float | None, found: Findings) -> Setting:
         ),
         adjustment=ADJUSTMENT,
         also=[OtherMetric(name=m.name, higher_is_better=m.higher_is_better) for m in task.also],
-        train=len(task.train[0]),
-        validation=len(task.validation[0]),
-        test=len(task.test[0]),
+        train=task.samples,
+        validation=count(task.validation[0]),
+        test=count(task.test[0]),
         parameters=task.parameters(),
         fingerprint=task.fingerprint,
         batch_size=spec.regime.batch_size,

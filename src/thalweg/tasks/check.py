@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from . import pairs
 from .losses import own_loss
 from .task import Task
+from .trees import Tree, count, rows
 from .user_errors import describe_error
 
 
@@ -30,7 +32,7 @@ def examine(task: Task) -> None:
 
 
 def _train(task: Task, model: nn.Module) -> None:
-    x, y = (values[: task.batch_size] for values in task.train)
+    x, y = (rows(tree, slice(task.batch_size)) for tree in task.train)
     what = f"task {task.name!r}: the model fails on its first mini-batch"
     model.train()
     returned: list[Any] = []
@@ -41,7 +43,8 @@ def _train(task: Task, model: nn.Module) -> None:
         if returned and returned[-1] is None:
             what = f"task {task.name!r}: the model's forward() must return its outputs, not None"
         raise UsageError(
-            f"{what}, inputs {_shape(x)}: {describe_error(error, task.model)}{_hint(task, model)}"
+            f"{what}, inputs {pairs.shapes(x)}: {describe_error(error, task.model)}"
+            f"{_hint(task, model)}"
         ) from error
     finally:
         watching.remove()
@@ -71,41 +74,41 @@ def _train(task: Task, model: nn.Module) -> None:
 def _measure(task: Task, model: nn.Module) -> None:
     model.eval()
     for part in ("validation", "test"):
-        x, y = (values[: task.batch_size] for values in getattr(task, part))
+        x, y = (rows(tree, slice(task.batch_size)) for tree in getattr(task, part))
         try:
             outputs: Any = (
                 None if task.step is not None and task.judged_by_loss else task.outputs(model, x)
             )
             loss = task.objective(model, x, y)
             metrics = {
-                m.name: loss if m.function is own_loss else m.function(outputs, y)
+                m.name: loss if m.function is own_loss else task.judged(m.function, outputs, y)
                 for m in task.measured
             }
         except Exception as error:
             raise UsageError(
-                f"task {task.name!r}: the model fails on {part} data, inputs {_shape(x)}: "
+                f"task {task.name!r}: the model fails on {part} data, inputs {pairs.shapes(x)}: "
                 f"{describe_error(error, task.model)}"
             ) from error
         _scalar(task, f"{part} loss", loss)
         for name, value in metrics.items():
             _scalar(task, f"{part} metric {name}", value)
-        if isinstance(outputs, Tensor) and len(x) > 1 and task.step is None:
+        if isinstance(outputs, Tensor) and count(x) > 1 and task.step is None:
             _same_shape(task, model, x, outputs)
 
 
-def _same_shape(task: Task, model: nn.Module, x: Tensor, outputs: Tensor) -> None:
-    again = task.outputs(model, x[:1])
+def _same_shape(task: Task, model: nn.Module, x: Tree, outputs: Tensor) -> None:
+    again = task.outputs(model, rows(x, slice(1)))
     if (again.ndim, again.shape[1:]) != (outputs.ndim, outputs.shape[1:]):
         raise UsageError(
-            f"task {task.name!r}: the model returns {_shape(outputs)} for {len(x)} samples, but "
-            f"{_shape(again)} for one; the shape of a sample's output must not change (a "
-            "squeeze() without a dimension does this)"
+            f"task {task.name!r}: the model returns {pairs.shapes(outputs)} for {count(x)} "
+            f"samples, but {pairs.shapes(again)} for one; the shape of a sample's output must not "
+            "change (a squeeze() without a dimension does this)"
         )
 
 
 def _scalar(task: Task, what: str, value: object) -> None:
     if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
-        got = _shape(value) if isinstance(value, Tensor) else type(value).__name__
+        got = pairs.shapes(value) if isinstance(value, Tensor) else type(value).__name__
         raise UsageError(
             f"task {task.name!r}: the {what} must be a scalar tensor of floating point, got {got}"
         )
@@ -113,13 +116,9 @@ def _scalar(task: Task, what: str, value: object) -> None:
 
 def _hint(task: Task, model: nn.Module) -> str:
     x, y = task.train
-    if y.dtype == torch.int64 and y.dim() == 1 and int(y.min()) >= 1:
+    if isinstance(y, Tensor) and y.dtype == torch.int64 and y.dim() == 1 and int(y.min()) >= 1:
         return f"; targets run from {int(y.min())} to {int(y.max())}, and classes count from 0"
     first = next(iter(model.parameters()))
-    if x.is_floating_point() and x.dtype != first.dtype:
+    if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != first.dtype:
         return f"; inputs are {x.dtype}, parameters {first.dtype}"
     return ""
-
-
-def _shape(values: Tensor) -> str:
-    return f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}"

@@ -179,6 +179,9 @@ LOSSES: dict[str, tuple[Criterion, str]] = {
 }
 """Losses by name, and what each wants targets to be."""
 
+MODEL = "model"
+"""Stands for the loss that a model computes itself."""
+
 METRICS = {
     "accuracy": ACCURACY,
     "binary_accuracy": BINARY_ACCURACY,
@@ -192,6 +195,15 @@ METRICS = {
 _USUAL = {"classes": ACCURACY, "binary": BINARY_ACCURACY, "numbers": R_SQUARED, None: OWN_LOSS}
 
 
+_NAMED = [function for function, _ in LOSSES.values()] + [m.function for m in METRICS.values()]
+_NUMBERS = frozenset(map(id, [*_NAMED, mean_output]))  # a person's own may have no hash
+
+
+def is_named(function: Criterion) -> bool:
+    """Whether this is a loss or metric known by name, which compares one tensor with another."""
+    return id(function) in _NUMBERS
+
+
 def loss(task: str, given: str | Criterion) -> tuple[Criterion, str | None]:
     """The loss that a name or function means, and what it wants targets to be, where known.
 
@@ -200,7 +212,7 @@ def loss(task: str, given: str | Criterion) -> tuple[Criterion, str | None]:
     """
     if isinstance(given, str):
         if given not in LOSSES:
-            raise unknown(f"loss (of task {task!r})", given, LOSSES)
+            raise unknown(f"loss (of task {task!r})", given, [*LOSSES, MODEL])
         return LOSSES[given]
     if not callable(given):
         raise UsageError(

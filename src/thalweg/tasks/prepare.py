@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from .files import Array
+from .pairs import Pair, check_lengths
 from .sources import Samples, Values, read
-
-Pair = tuple[Tensor, Tensor]
+from .trees import Tree, count, is_branch, map_leaves, named_leaves, rows
 
 SHARE = 5  # a missing part is one sample in so many
 SPLIT_SEED = 0
@@ -73,8 +74,13 @@ def _pair(
     samples: Samples, tokens: bool, classes: Mapping[Any, int] | None, kind: str | None, what: str
 ) -> Pair:
     """Inputs and targets as tensors; inputs alone are their own targets, in the same memory."""
-    inputs, given = _inputs(samples, tokens), samples.targets
-    targets = _targets(samples.inputs if given is None else given, classes, kind, what)
+    alone, given = not is_branch(samples.inputs), samples.targets
+    inputs = map_leaves(lambda v: _input(v, tokens, alone=alone), samples.inputs)
+    if given is None and not alone:
+        return inputs, inputs
+    targets = map_leaves(
+        lambda v: _targets(v, classes, kind, what), samples.inputs if given is None else given
+    )
     return inputs, inputs if given is None and targets.dtype == inputs.dtype else targets
 
 
@@ -86,24 +92,32 @@ def is_classes(targets: object) -> bool:
 
 
 def _check(samples: Samples, what: str) -> None:
-    if samples.targets is not None and len(samples.inputs) != len(samples.targets):
-        raise UsageError(
-            f"{what} has {len(samples.inputs)} inputs but {len(samples.targets)} targets"
-        )
-    for role, values in (("inputs", samples.inputs), ("targets", samples.targets)):
-        if isinstance(values, np.ndarray) and not values.size:
-            raise UsageError(f"{what} {role} of shape {values.shape} hold no sample")
-        if isinstance(values, np.ndarray) and role == "inputs" and values.dtype.kind not in "biuf":
-            raise UsageError(f"{what} inputs are {values.dtype}; give numbers")
-        if isinstance(values, np.ndarray) and values.dtype.kind == "c":
-            raise UsageError(f"{what} {role} are {values.dtype}; give real numbers")
-        _check_finite(values, samples, role, what)
+    for role, tree in (("inputs", samples.inputs), ("targets", samples.targets)):
+        leaves = [] if tree is None else named_leaves(tree, "")
+        for place, values in leaves:
+            name = f"{what} {role}{place}"
+            if not values.ndim or 0 in values.shape:
+                raise UsageError(f"{name} of shape {tuple(values.shape)} hold no sample")
+            if not isinstance(values, np.ndarray):
+                continue  # tensors are checked with those of every task
+            if (role == "inputs" or place) and values.dtype.kind not in "biuf":
+                fix = "; encode them or leave them out" if place else ""
+                raise UsageError(f"{name} are {values.dtype}; give numbers{fix}")
+            if values.dtype.kind == "c":
+                raise UsageError(f"{name} are {values.dtype}; give real numbers")
+            _check_finite(values, samples, role, what, place)
+        check_lengths(f"{what} {role}", leaves)
+    inputs, targets = samples.inputs, samples.targets
+    if targets is not None and _samples(inputs) != _samples(targets):
+        raise UsageError(f"{what} has {_samples(inputs)} inputs but {_samples(targets)} targets")
 
 
-def _check_finite(values: Values | None, samples: Samples, role: str, what: str) -> None:
+def _samples(tree: Tree) -> int:
+    return len(named_leaves(tree, "")[0][1])
+
+
+def _check_finite(values: Array, samples: Samples, role: str, what: str, place: str) -> None:
     """Raise if an array has a gap, and name the column and its first row."""
-    if values is None or isinstance(values, Tensor):
-        return  # tensors are checked with those of every task
     if values.dtype == object:
         bad = np.array([v is None or v == "" or v != v for v in values.ravel()])
         bad = bad.reshape(values.shape)
@@ -118,20 +132,23 @@ def _check_finite(values: Values | None, samples: Samples, role: str, what: str)
         where = f"column {samples.target!r}" if samples.target else "targets"
         bad_here = bad
     elif values.ndim == 2:
-        name = repr(samples.columns[row[1]]) if samples.columns else str(row[1])
-        where, bad_here = f"column {name} of the inputs", bad[:, row[1]]
+        columns = samples.columns.get(place)
+        name = repr(columns[row[1]]) if columns else str(row[1])
+        where, bad_here = f"column {name} of the inputs{place}", bad[:, row[1]]
     else:
-        where, bad_here = "inputs", bad
+        where, bad_here = f"inputs{place}", bad
     raise UsageError(
         f"{what}: {where} contain {int(bad_here.sum())} NaN, infinite or missing values, the "
         f"first in row {row[0]}; remove or fill them"
     )
 
 
-def _inputs(samples: Samples, tokens: bool) -> Tensor:
-    values = samples.inputs
+def _input(values: Values, tokens: bool, *, alone: bool) -> Tensor:
+    """One of the inputs as a tensor; truth values beside others are a mask, and stay so."""
     if isinstance(values, Tensor):
         return values
+    if values.dtype.kind == "b" and not alone:
+        return torch.tensor(values)
     whole = values.dtype.kind in "iu" and tokens
     return torch.tensor(values, dtype=torch.int64 if whole else torch.get_default_dtype())
 
@@ -186,33 +203,33 @@ def _split(task: str, train: Pair, missing: Sequence[str], notes: list[str]) -> 
     Systematic: the samples are shuffled, sorted by target, and every fifth is taken, so that
     every part has its share of every class or range of values.
     """
-    x, y = train
-    count = len(x)
-    if count < SHARE:
+    y = train[1]
+    total = count(train[0])
+    if total < SHARE:
         raise UsageError(
-            f"task {task!r}: train has {count} samples, too few to split {' and '.join(missing)} "
+            f"task {task!r}: train has {total} samples, too few to split {' and '.join(missing)} "
             "off; give them yourself"
         )
-    order = np.random.default_rng(SPLIT_SEED).permutation(count)
-    if y.dim() == 1 or y.shape[1:].numel() == 1:
-        order = order[np.argsort(y.reshape(count).numpy()[order], kind="stable")]
-    place = np.arange(count) % SHARE
+    order = np.random.default_rng(SPLIT_SEED).permutation(total)
+    if isinstance(y, Tensor) and (y.dim() == 1 or y.shape[1:].numel() == 1):
+        order = order[np.argsort(y.reshape(total).numpy()[order], kind="stable")]
+    place = np.arange(total) % SHARE
     found = {}
     for k, part in enumerate(missing, start=1):
-        rows = torch.from_numpy(np.sort(order[place == SHARE - k]))
-        found[part] = _rows(train, rows)
+        chosen = torch.from_numpy(np.sort(order[place == SHARE - k]))
+        found[part] = _rows(train, chosen)
         notes.append(
-            f"{part}: {len(rows):,} of the {count:,} training samples, drawn by a fixed rule, "
+            f"{part}: {len(chosen):,} of the {total:,} training samples, drawn by a fixed rule, "
             "because none was given"
         )
     rest = torch.from_numpy(np.sort(order[place < SHARE - len(missing)]))
     return {"train": _rows(train, rest), **found}
 
 
-def _rows(pair: Pair, rows: Tensor) -> Pair:
+def _rows(pair: Pair, chosen: Tensor) -> Pair:
     inputs, targets = pair
-    own = inputs[rows]
-    return own, own if targets is inputs else targets[rows]
+    own = rows(inputs, chosen)
+    return own, own if targets is inputs else rows(targets, chosen)
 
 
 __all__ = ["Pair", "Samples", "is_classes", "parts"]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import UsageError
-from . import files
+from . import datasets, files
 from .files import Array, Columns
-
-LIMIT = 1_000_000  # samples that are taken from what has no length
+from .trees import Tree, named_leaves
 
 Values = Tensor | Array
 
@@ -28,27 +24,32 @@ class Samples:
     """Inputs and targets as they were found: no labels encoded, no types changed yet.
 
     Attributes:
-        inputs: (N, …).
-        targets: (N, …); text where classes have names; None where there are inputs alone.
-        columns: what the columns of the inputs are called, where they are.
-        target: what the column of the targets is called, where it is.
+        inputs: (N, …), or several such in tuples, lists and dicts.
+        targets: (N, …), or several such; text where classes have names; None where there are
+            inputs alone.
+        columns: what the columns of each input are called, where they are: by its place in the
+            inputs, which is "" for a single one.
+        target: what the column or entry of the targets is called, where it is.
+        inside: whether the targets were an entry of a dict of inputs.
     """
 
-    inputs: Values
-    targets: Values | None
-    columns: Sequence[str] = ()
+    inputs: Tree
+    targets: Tree | None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     target: str = ""
+    inside: bool = False
 
 
 def read(given: object, target: str | None, what: str) -> Samples:
     """The samples that a person means.
 
     Args:
-        given: a pair (inputs, targets) of tensors, arrays, lists, frames or IDX paths; inputs
-            alone, as a tensor, an array or a pair (inputs, None); a torch `Dataset` or
-            `DataLoader` of pairs, or of inputs alone; a frame of pandas or polars; the path of a
-            CSV or Parquet file, or of a folder of images.
-        target: the column with the targets, where there are columns.
+        given: a pair (inputs, targets) of tensors, arrays, lists, frames or IDX paths, or of
+            several in tuples and dicts; inputs alone, as a tensor, an array or a pair (inputs,
+            None); a dict of inputs, which may hold the targets; a torch `Dataset` or `DataLoader`
+            of pairs, of such dicts, or of inputs alone; a frame of pandas or polars; the path of
+            a CSV or Parquet file, or of a folder of images.
+        target: the column or entry with the targets, where there are columns or entries.
         what: names the data in messages.
 
     Raises:
@@ -61,39 +62,119 @@ def read(given: object, target: str | None, what: str) -> Samples:
         if path.is_dir():
             return Samples(*files.images(path))
         return _from_columns(files.table(path), target, f"{what} ({path})")
-    if isinstance(given, DataLoader | Dataset):
-        return _from_dataset(given, what)
     if _is_frame(given):
         return _from_columns(_columns(given), target, what)
+    if isinstance(given, Mapping):
+        key = datasets.label_key(given, target, what)
+        inputs = {name: values for name, values in given.items() if name != key}
+        return _pair(inputs, None if key is None else given[key], what, key)
+    if datasets.is_dataset(given):
+        inputs, targets, key = datasets.samples(given, target, what)
+        return _pair(inputs, targets, what, key or None)
     if isinstance(given, Tensor | np.ndarray):
         return _pair(given, None, what)
     if isinstance(given, tuple | list) and len(given) == 2:
         return _pair(given[0], given[1], what)
+    fix = ""
+    if isinstance(given, tuple) and all(isinstance(v, Tensor | np.ndarray) for v in given):
+        fix = f" of {len(given)}; put several inputs into a tuple of their own: ((a, b), targets)"
     raise UsageError(
-        f"{what} must be a pair (inputs, targets), inputs alone in a tensor or array, a "
-        f"torch Dataset or DataLoader, a pandas or "
-        f"polars frame, or the path of a .csv, .parquet or folder of images; got "
-        f"{type(given).__name__}"
+        f"{what} must be a pair (inputs, targets), inputs alone in a tensor or array, a dict of "
+        "inputs, a torch Dataset or DataLoader, a pandas or polars frame, or the path of a .csv, "
+        f".parquet or folder of images; got {type(given).__name__}{fix}"
     )
 
 
-def _pair(inputs: Any, targets: Any, what: str) -> Samples:
+def _pair(inputs: Any, targets: Any, what: str, key: str | None = None) -> Samples:
+    """Inputs and targets, with the key under which the targets were found among the inputs."""
     if isinstance(inputs, str | Path) and isinstance(targets, str | Path):
         pixels, labels = (files.idx(Path(p).expanduser()) for p in (inputs, targets))
         if pixels.dtype == np.uint8 and pixels.ndim == 3:
             pixels = pixels[:, None].astype(np.float32) / 255
         return Samples(pixels, labels)
-    names: Sequence[str] = ()
-    if _is_frame(inputs):
-        columns = _columns(inputs)
-        names, inputs = list(columns), _stack(columns, what)
     if _is_frame(targets):
         found = _columns(targets)
         if len(found) != 1:
             raise UsageError(f"{what} targets have {len(found)} columns; give one")
         targets = next(iter(found.values()))
-    known = None if targets is None else _values(targets, f"{what} targets")
-    return Samples(_values(inputs, f"{what} inputs"), known, names)
+    known = None if targets is None else _several(targets, f"{what} targets", None, {})
+    columns: dict[str, Sequence[str]] = {}
+    length = None if targets is None else _length(targets)
+    read_inputs = _several(inputs, f"{what} inputs", length, columns)
+    return Samples(read_inputs, known, columns, key or "", key is not None)
+
+
+def _several(
+    given: Any, what: str, length: int | None, columns: dict[str, Sequence[str]], place: str = ""
+) -> Tree:
+    """Arrays and tensors out of what a person means by inputs: one of them, or several.
+
+    Args:
+        given: an array, tensor, list or frame; or several in a dict, a tuple or a list.
+        what: names them in messages.
+        length: how many samples there are, where that is known.
+        columns: receives the names of a frame's columns.
+        place: of what is given, among the inputs.
+    """
+    if _is_frame(given):
+        if place and not hasattr(given, "columns"):  # a series among several inputs
+            return _values(next(iter(_columns(given).values())), what + place)
+        named = _columns(given)
+        columns[place] = list(named)
+        return _stack(named, what + place)
+    if isinstance(given, Mapping):
+        if not given:
+            raise UsageError(f"{what}{place} are an empty dict")
+        return {
+            key: _several(values, what, length, columns, f"{place}[{key!r}]")
+            for key, values in given.items()
+        }
+    if isinstance(given, tuple | list) and _holds_inputs(given, length, what + place):
+        parts = [
+            _several(values, what, length, columns, f"{place}[{number}]")
+            for number, values in enumerate(given)
+        ]
+        return tuple(parts)
+    return _values(given, what + place)
+
+
+def _holds_inputs(given: tuple[Any, ...] | list[Any], length: int | None, what: str) -> bool:
+    """Whether a tuple or list is of several inputs, and not of the samples of one.
+
+    Raises:
+        UsageError: it may be either.
+    """
+    if not given or not all(
+        isinstance(part, Tensor | np.ndarray | Mapping | tuple | list) or _is_frame(part)
+        for part in given
+    ):
+        return False
+    if any(isinstance(part, Mapping) or _is_frame(part) for part in given):
+        return True
+    arrays = [v for _, v in named_leaves(given, "") if isinstance(v, Tensor | np.ndarray)]
+    if not arrays or not all(values.ndim for values in arrays):
+        return False  # nested lists of numbers, or numbers: one array
+    if isinstance(given, tuple):
+        return True
+    inputs = length is not None and all(_length(part) == length for part in given)
+    if inputs and len(given) == length:
+        raise UsageError(
+            f"{what} are a list of {len(given)} arrays of {length} entries each: give a tuple if "
+            "these are several inputs, or one array if they are samples"
+        )
+    return inputs
+
+
+def _length(given: Any) -> int | None:
+    """The number of samples in an array, or in the first of several."""
+    if isinstance(given, Mapping):
+        return _length(next(iter(given.values()), None))
+    if isinstance(given, tuple) and given and isinstance(given[0], Tensor | np.ndarray | Mapping):
+        return _length(given[0])
+    try:
+        return len(given)
+    except TypeError:
+        return None
 
 
 def _values(given: Any, what: str) -> Values:
@@ -102,9 +183,11 @@ def _values(given: Any, what: str) -> Values:
     try:
         values = np.asarray(given)
     except ValueError as error:
-        raise UsageError(f"{what} are no array: {error}") from error
+        raise UsageError(f"{what} are no array: {error}; pad or cut them to one shape") from error
     if values.ndim == 0:
-        raise UsageError(f"{what} of shape () hold no sample")
+        if values.dtype.kind in "biufc":
+            raise UsageError(f"{what} of shape () hold no sample")
+        raise UsageError(f"{what} are {type(given).__name__}; give numbers, one entry per sample")
     return values
 
 
@@ -146,7 +229,7 @@ def _from_columns(columns: Columns, target: str | None, what: str) -> Samples:
     rest = {name: values for name, values in columns.items() if name != target}
     if not rest:
         raise UsageError(f"{what} has no column besides the target {target!r}")
-    return Samples(_stack(rest, what), columns[target], list(rest), target)
+    return Samples(_stack(rest, what), columns[target], {"": list(rest)}, target)
 
 
 def _stack(columns: Columns, what: str) -> Array:
@@ -158,49 +241,3 @@ def _stack(columns: Columns, what: str) -> Array:
                 "it or leave it out"
             )
     return np.stack(list(columns.values()), 1)
-
-
-def _from_dataset(given: Any, what: str) -> Samples:
-    """All samples of a dataset, each asked for once: what it draws at random is drawn once."""
-    source: Any = given
-    if isinstance(given, DataLoader):
-        plain = given.collate_fn is torch.utils.data.default_collate
-        source = given.dataset if plain else given
-    if isinstance(source, torch.utils.data.TensorDataset) and len(source.tensors) == 2:
-        return Samples(*source.tensors)
-    sized = not isinstance(source, IterableDataset | DataLoader) and hasattr(source, "__len__")
-    items: Iterable[Any] = (source[k] for k in range(len(source))) if sized else source
-    batched = isinstance(source, DataLoader)
-    found = list(items if sized else islice(items, LIMIT + 1))
-    if not sized and len(found) > LIMIT:
-        raise UsageError(
-            f"{what} does not end within {LIMIT:,} items; give a dataset with a length, or a part "
-            "of it"
-        )
-    if not found:
-        raise UsageError(f"{what} is empty")
-    if all(isinstance(item, tuple | list) and len(item) == 2 for item in found):
-        inputs, targets = zip(*found, strict=True)
-        return Samples(_gather(inputs, batched, what), _gather(targets, batched, what))
-    # A TensorDataset of one tensor gives tuples of one.
-    alone = [
-        item[0] if isinstance(item, tuple | list) and len(item) == 1 else item for item in found
-    ]
-    if all(isinstance(item, Tensor | np.ndarray) for item in alone):
-        return Samples(_gather(alone, batched, what), None)
-    raise UsageError(
-        f"{what} must give pairs (input, target), or inputs alone as tensors, not "
-        f"{type(found[0]).__name__}; wrap it in a Dataset that does"
-    )
-
-
-def _gather(items: Sequence[Any], batched: bool, what: str) -> Values:
-    first = items[0]
-    if type(first).__module__.startswith("PIL."):
-        raise UsageError(f"{what} gives PIL images; transform them to tensors")
-    try:
-        if isinstance(first, Tensor):
-            return torch.cat(list(items)) if batched else torch.stack(list(items))
-        return np.concatenate(items) if batched else np.stack([np.asarray(i) for i in items])
-    except (RuntimeError, ValueError) as error:
-        raise UsageError(f"{what} gives samples of different shapes: {error}") from error

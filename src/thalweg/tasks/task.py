@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..orders import SHUFFLED
-from . import losses
+from . import calling, losses, pairs
 from .fingerprint import code_texts
 from .losses import own_loss
-from .metric import Metric
+from .metric import Criterion, Metric
 from .order import Order, check_order, described
-from .prepare import Pair, is_classes, parts
-from .sources import read
+from .pairs import Pair
+from .prepare import is_classes, parts
+from .sources import Samples, read
+from .trees import Tree, count, named_leaves, tensors, without_objects
 from .user_errors import describe_error
 
 _BATCH = 32
@@ -37,8 +40,9 @@ class Task:
 
     Data may be a pair (inputs, targets) of tensors, arrays or frames, inputs alone in a tensor or
     array, a torch `Dataset` or `DataLoader`, a frame of pandas or polars, the path of a CSV or
-    Parquet file or of a folder of images, or a pair of paths of IDX files. Once the task is made,
-    it holds pairs of tensors; inputs alone are their own targets.
+    Parquet file or of a folder of images, or a pair of paths of IDX files. Several inputs are a
+    dict, which the model gets by keyword, or a tuple, which it gets by position. Once the task is
+    made, it holds pairs of tensors; inputs alone are their own targets.
 
     Attributes:
         name: the name of the task; a built-in one is found again by it.
@@ -48,8 +52,8 @@ class Task:
         validation: those that hyperparameters are chosen on; split off `train` if None.
         test: those that the chosen ones are reported on; split off `train` if None.
         loss: the name of a loss, or (outputs, targets) to the scalar mean over the batch, working
-            under `torch.func.vmap`; by default cross-entropy for classes and the mean squared
-            error for numbers.
+            under `torch.func.vmap`; "model" for a model that computes it, given `labels`; by
+            default cross-entropy for classes and the mean squared error for numbers.
         metric: what a run is judged by: a name, a `Metric`, or (outputs, targets) to a scalar;
             by default accuracy for classes, R² for numbers, and else the loss.
         batch_size: samples in a mini-batch; by default 32, or all where there are fewer.
@@ -58,7 +62,7 @@ class Task:
         floor: the lowest training loss possible, where it is known.
         step: takes the model and a batch (inputs, targets) and returns the loss, for what
             loss(model(inputs), targets) does not fit.
-        target: the column with the targets, where the data has columns.
+        target: the column or the entry with the targets, where the data has columns or is a dict.
         metrics: several: the first is `metric`, the others are measured beside it and decide
             nothing; None where there is one, which may be written here too.
         order: of the training samples in an epoch: "shuffled", "replacement" (each drawn anew),
@@ -101,16 +105,10 @@ class Task:
         train = read(self.train, self.target, f"task {self.name!r}: train")
         if train.targets is None:
             self._own_targets()
-        kind = self._choose_loss(
-            is_classes(train.inputs if train.targets is None else train.targets)
-        )
+        kind = self._choose_loss(train)
         self._choose_metric(kind)
         given = {"train": train, "validation": self.validation, "test": self.test}
-        arrays = any(
-            not isinstance(p, tuple) or not all(isinstance(t, Tensor) for t in p)
-            for p in (self.train, self.validation, self.test)
-        )
-        if arrays:
+        if not all(map(pairs.is_pair_of_tensors, (self.train, self.validation, self.test))):
             found, notes = parts(
                 self.name, given, self.target, kind=kind, tokens=self._takes_tokens()
             )
@@ -118,14 +116,13 @@ class Task:
                 object.__setattr__(self, part, pair)
             object.__setattr__(self, "notes", (*self.notes, *notes))
         for part in ("train", "validation", "test"):
-            _check_pair(self.name, part, getattr(self, part), like=self.train)
-        count = len(self.train[0])
+            pairs.check_pair(self.name, part, getattr(self, part), like=self.train)
         if self.batch_size is None:
-            object.__setattr__(self, "batch_size", min(_BATCH, count))
-        if not (_whole(self.batch_size) and 1 <= self.batch_size <= count):
+            object.__setattr__(self, "batch_size", min(_BATCH, self.samples))
+        if not (_whole(self.batch_size) and 1 <= self.batch_size <= self.samples):
             raise UsageError(
                 f"task {self.name!r}: batch_size={self.batch_size!r} must be a whole number from "
-                f"1 to {count}, the number of training samples"
+                f"1 to {self.samples}, the number of training samples"
             )
         if not (_whole(self.epochs) and self.epochs >= 1):
             raise UsageError(
@@ -144,18 +141,44 @@ class Task:
                 "targets), or for a task without targets a loss of (outputs, inputs), as "
                 'loss="mse" of an autoencoder'
             )
-        note = "train has no targets: the loss and the metrics compare outputs with inputs"
-        if note not in self.notes:
-            object.__setattr__(self, "notes", (*self.notes, note))
+        self._note("train has no targets: the loss and the metrics compare outputs with inputs")
 
-    def _choose_loss(self, classes: bool) -> str | None:
-        """Put the function in the place of its name; what it wants targets to be."""
-        if self.step is not None and self.loss is None:
+    def _choose_loss(self, train: Samples) -> str | None:
+        """Put functions in the place of names; what the loss wants targets to be."""
+        targets = train.inputs if train.targets is None else train.targets
+        given = self.loss
+        # Labels among the inputs of a model that takes them may be shifted or masked by it.
+        own = train.inside and calling.takes(self._build(), calling.LABELS)
+        if own and given is None and self.step is None:
+            given = losses.MODEL
+            self._note(
+                f"loss: the model's own, because {train.target!r} is among the inputs and the "
+                f"model takes {calling.LABELS}"
+            )
+        if given == losses.MODEL:
+            if self.step is not None:
+                raise UsageError(
+                    f"task {self.name!r}: loss={losses.MODEL!r} and step are both given"
+                )
+            object.__setattr__(self, "step", calling.ModelLoss())
             object.__setattr__(self, "loss", losses.mean_output)
-        given = self.loss if self.loss is not None else "cross_entropy" if classes else "mse"
+            return ("classes" if is_classes(targets) else "numbers") if targets.ndim == 1 else None
+        if self.step is not None and given is None:
+            given = losses.mean_output
+        if given is None and not isinstance(targets, Tensor | np.ndarray):
+            raise UsageError(
+                f"task {self.name!r}: targets are several; give a loss of (outputs, targets), or a "
+                "step"
+            )
+        given = given or ("cross_entropy" if is_classes(targets) else "mse")
         function, kind = losses.loss(self.name, given)
         object.__setattr__(self, "loss", function)
         return None if self.step is not None else kind
+
+    def _note(self, note: str) -> None:
+        """Add to what was decided, unless it is there."""
+        if note not in self.notes:
+            object.__setattr__(self, "notes", (*self.notes, note))
 
     def _choose_metric(self, kind: str | None) -> None:
         metrics, notes = losses.metrics(self.name, self.metric, self.metrics, kind)
@@ -167,19 +190,39 @@ class Task:
         """Whether the model looks whole numbers up in a table."""
         return any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self._build().modules())
 
-    def objective(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    @property
+    def samples(self) -> int:
+        """The number of training samples."""
+        return count(self.train[0])
+
+    def objective(self, model: nn.Module, x: Tree, y: Tree) -> Tensor:
         """The loss of a model on a batch, with gradients if they are on."""
         process = os.getpid()
-        loss: Tensor = self.loss(model(x), y) if self.step is None else self.step(model, (x, y))
+        if self.step is None:
+            loss = self.judged(self.loss, calling.call(model, x), y)
+        else:
+            loss = self.step(model, (x, y))
         _end_copies(process)
         return loss
 
-    def outputs(self, model: nn.Module, x: Tensor) -> Any:
-        """What a model makes of inputs."""
+    def outputs(self, model: nn.Module, x: Tree) -> Any:
+        """What the loss and the metrics compare with targets: a model's outputs, or its scores."""
         process = os.getpid()
-        found = model(x)
+        found = calling.call(model, x)
         _end_copies(process)
-        return found
+        functions = [self.loss, *(metric.function for metric in self.measured)]
+        if all(map(losses.is_named, functions)):
+            return calling.scores(found)
+        if not tensors(found):
+            raise UsageError(
+                f"task {self.name!r}: the model returns {type(found).__name__}, in which no tensor "
+                "is found; return a tensor, or some in a tuple, dict or dataclass"
+            )
+        return found if isinstance(found, Tensor) else without_objects(found)
+
+    def judged(self, function: Criterion, outputs: Any, y: Tree) -> Tensor:
+        """What a loss or metric says of outputs; one known by name gets the scores among them."""
+        return function(calling.scores(outputs) if losses.is_named(function) else outputs, y)
 
     @property
     def measured(self) -> tuple[Metric, ...]:
@@ -241,7 +284,11 @@ class Task:
         digest = hashlib.sha256(json.dumps(known).encode())
         pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=False)
         weights = [one for one, other in pairs if torch.equal(one, other)]
-        for tensor in (*self.train, *self.validation, *self.test, *weights):
+        everything = (self.train, self.validation, self.test)
+        if any(not isinstance(tree, Tensor) for pair in everything for tree in pair):
+            places = [[name for name, _ in named_leaves(tree, "")] for tree in self.train]
+            digest.update(json.dumps(places).encode())
+        for tensor in (*tensors(everything), *weights):
             data = tensor.detach().cpu().contiguous()
             digest.update(json.dumps([[*data.shape], str(data.dtype)]).encode())
             digest.update(data.flatten().view(torch.uint8).numpy().data)
@@ -283,7 +330,7 @@ class Task:
         margin = f"differences that matter: {self.metric.margin_in_words}"
         return [
             ("model", model),
-            *((part, _sizes(getattr(self, part))) for part in ("train", "validation", "test")),
+            *((part, pairs.sizes(getattr(self, part))) for part in ("train", "validation", "test")),
             ("loss", loss),
             ("metric", f"{self.metric.name}, {direction} is better; {margin}"),
             *([("also measured", ", ".join(m.name for m in self.also))] if self.also else []),
@@ -297,7 +344,7 @@ class Task:
         return f"of {self.batch_size}, {self.epochs} epochs{order}{last}"
 
     def __repr__(self) -> str:
-        sizes = "/".join(str(len(part[0])) for part in (self.train, self.validation, self.test))
+        sizes = "/".join(str(count(part[0])) for part in (self.train, self.validation, self.test))
         return (
             f"<Task {self.name!r}: {sizes} train/validation/test samples, "
             f"batches of {self.batch_size}, {self.epochs} epochs>"
@@ -313,31 +360,6 @@ class Task:
         return f"<table><caption style='text-align:left'>{head}</caption>{rows}</table>"
 
 
-def _check_pair(task: str, part: str, pair: Any, like: Pair) -> None:
-    """Raise unless `pair` is two tensors of one length, and of the training data's kind."""
-    for role, tensor, model in zip(("inputs", "targets"), pair, like, strict=True):
-        what = f"task {task!r}: {part} {role}"
-        if tensor.dim() == 0 or not tensor.numel():
-            raise UsageError(f"{what} of shape {tuple(tensor.shape)} hold no sample")
-        if tensor.dtype in (torch.bool, torch.float16) or tensor.is_complex():
-            raise UsageError(
-                f"{what} are {_dtype(tensor)}; give float32 or float64 numbers, or int64 "
-                "class numbers"
-            )
-        if tensor.is_floating_point() and not (finite := tensor.isfinite()).all():
-            bad = tensor.numel() - int(finite.sum())
-            raise UsageError(f"{what} contain {bad} NaN or infinite values; remove or fill them")
-        if tensor.dtype != model.dtype or tensor.shape[1:] != model.shape[1:]:
-            raise UsageError(
-                f"{what} are {_each(tensor)}, but those of train are {_each(model)}; "
-                "the three parts must be alike"
-            )
-    if len(pair[0]) != len(pair[1]):
-        raise UsageError(
-            f"task {task!r}: {part} has {len(pair[0])} inputs but {len(pair[1])} targets"
-        )
-
-
 def _end_copies(process: int) -> None:
     """End this process if a model forked it off: two would write the same records."""
     if os.getpid() != process:
@@ -346,22 +368,6 @@ def _end_copies(process: int) -> None:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _each(tensor: Tensor) -> str:
-    shape = "×".join(map(str, tensor.shape[1:]))
-    return f"{_dtype(tensor)} {shape}" if shape else _dtype(tensor)
-
-
-def _sizes(pair: Pair) -> str:
-    count = len(pair[0])
-    return (
-        f"{count:,} sample{'s' * (count != 1)}; inputs {_each(pair[0])}, targets {_each(pair[1])}"
-    )
 
 
 def _name(function: Any) -> str:

@@ -7,6 +7,8 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+from ..errors import UsageError
+
 _OURS = Path(__file__).parents[1]
 _INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
 
@@ -20,7 +22,7 @@ def describe_error(error: BaseException, maker: object = None) -> str:
             running, as in a model put together of torch's layers.
     """
     text = str(error).strip().partition("\n")[0] or "no message"
-    said = f"{type(error).__name__}: {text}"
+    said = text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -63,9 +63,9 @@ class TrainingContext:
 
     def milestones(self, run: Run) -> list[int]:
         """The steps after which a run is measured."""
-        return self.regime.under(run.recipe).milestones(len(self.task.train[0]))
+        return self.regime.under(run.recipe).milestones(self.task.samples)
 
     def steps(self, runs: Sequence[Run]) -> int:
         """The run-steps of all these runs from start to end."""
-        samples = len(self.task.train[0])
+        samples = self.task.samples
         return sum(self.regime.under(run.recipe).steps(samples) for run in runs)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..tasks import Task
-from ..tasks.prepare import Pair
+from ..tasks.pairs import Pair
+from ..tasks.trees import map_tensors
 
 _copies: WeakKeyDictionary[Task, dict[torch.device, TaskData]] = WeakKeyDictionary()
 
@@ -36,7 +37,10 @@ def data_on(task: Task, device: torch.device) -> TaskData:
     known = _copies.setdefault(task, {})
     if device not in known:
         known[device] = TaskData(
-            *((x.to(device), y.to(device)) for x, y in (task.train, task.validation, task.test))
+            *(
+                map_tensors(lambda values: values.to(device), pair)
+                for pair in (task.train, task.validation, task.test)
+            )
         )
     return known[device]
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..tasks import Task
+from ..tasks.trees import Tree, count, nbytes, rows
 from .devices import CPU
 from .lane_forms import lane_forms
 
@@ -33,13 +34,13 @@ def activations(task: Task) -> int:
     """Bytes that a training pass keeps for its gradient in lanes, per sample; at least one."""
     if task not in _known:
         model = task._build().train()
-        x, y = (values[:2] for values in task.train)
+        x, y = (rows(tree, slice(2)) for tree in task.train)
         own = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
-        _known[task] = max(1, _kept(task, model, x, y, own) // len(x))
+        _known[task] = max(1, _kept(task, model, x, y, own) // count(x))
     return _known[task]
 
 
-def _kept(task: Task, model: nn.Module, x: Tensor, y: Tensor, own: set[int]) -> int:
+def _kept(task: Task, model: nn.Module, x: Tree, y: Tree, own: set[int]) -> int:
     seen: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def _kept(task: Task, model: nn.Module, x: Tensor, y: Tensor, own: set[int]) -> 
         try:
             loss = task.objective(model, x, y)
         except Exception:  # two samples may be too few for it; then only the inputs are known
-            return 4 * (x.nbytes + y.nbytes)
+            return 4 * (nbytes(x) + nbytes(y))
     del loss
     return sum(seen.values())
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.utils._pytree import tree_map
 
 from ..tasks import Task, losses
+from ..tasks.pairs import Pair
+from ..tasks.trees import Tree, count, joined, map_tensors, rebuilt, rows, tensors
 from .device_data import select_lanes
 from .devices import CPU
 from .lane_forms import lane_forms, without_fused_encoders
@@ -98,12 +99,12 @@ class Population:
                 theirs[name].data = value
         self._share_memory()
 
-    def gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, x: Tree, y: Tree) -> tuple[Tensor, list[Tensor]]:
         """The loss of every lane on its own mini-batch, and its gradients.
 
         Args:
-            x: inputs (lanes, batch, …).
-            y: targets (lanes, batch, …).
+            x: inputs (lanes, batch, …), or several such.
+            y: targets (lanes, batch, …), or several such.
 
         Returns:
             Losses (lanes,), and gradients stacked like the parameters.
@@ -111,7 +112,7 @@ class Population:
         self.model.train()
         with self._drawing(0, self.lanes):
             if self.lanes == 1:
-                loss = self.task.objective(self.model, x[0], y[0])
+                loss = self.task.objective(self.model, _first(x), _first(y))
                 gradients = torch.autograd.grad(loss, self.own, materialize_grads=True)
                 return loss.detach()[None], [g[None] for g in gradients]
             losses, changed = self._over_lanes(self.parameters, self.fixed, x, y)
@@ -122,7 +123,7 @@ class Population:
         return losses.detach(), list(gradients)
 
     @torch.no_grad()
-    def losses(self, parameters: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def losses(self, parameters: Sequence[Tensor], x: Tree, y: Tree) -> Tensor:
         """The losses (lanes,) that these stacked parameters would have on their mini-batches.
 
         The model's running statistics stay as they are.
@@ -136,7 +137,7 @@ class Population:
         with self._drawing(0, self.lanes):
             if self.lanes == 1:
                 own = dict(zip(self.names, (p[0] for p in parameters), strict=True)) | fixed
-                return self.whole.call(own, x[0], y[0])[0][None]
+                return self.whole.call(own, _first(x), _first(y))[0][None]
             return self._over_lanes(parameters, fixed, x, y)[0]
 
     @contextmanager
@@ -160,12 +161,12 @@ class Population:
         return self.lanes > 1 or (self.device.type != "cpu" and drawing)
 
     def _over_lanes(
-        self, parameters: Sequence[Tensor], fixed: Mapping[str, Tensor], x: Tensor, y: Tensor
+        self, parameters: Sequence[Tensor], fixed: Mapping[str, Tensor], x: Tree, y: Tree
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of every lane, and the buffers that this changed."""
 
         def one(
-            own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tensor, targets: Tensor
+            own: Sequence[Tensor], fixed: dict[str, Tensor], inputs: Tree, targets: Tree
         ) -> tuple[Tensor, dict[str, Tensor]]:
             return self.whole.call(dict(zip(self.names, own, strict=True)) | fixed, inputs, targets)
 
@@ -173,7 +174,7 @@ class Population:
         return lanes(list(parameters), dict(fixed), x, y)
 
     @torch.no_grad()
-    def evaluate(self, data: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    def evaluate(self, data: Pair) -> tuple[Tensor, ...]:
         """Loss and metrics (lanes,) of every lane on the whole of one data set.
 
         Lanes and samples are taken in parts, so that their activations fit.
@@ -182,46 +183,46 @@ class Population:
         together, samples = evaluation_size(self.task, _EVALUATED)
         parts = []
         for first in range(0, self.lanes, together):
-            count = min(together, self.lanes - first)
-            with self._drawing(first, count):
-                parts.append(self._evaluate(first, count, data, samples))
+            lanes = min(together, self.lanes - first)
+            with self._drawing(first, lanes):
+                parts.append(self._evaluate(first, lanes, data, samples))
         self.model.train()
         return torch.cat(parts).unbind(1)
 
-    def _evaluate(
-        self, first: int, count: int, data: tuple[Tensor, Tensor], samples: int
-    ) -> Tensor:
-        """Loss and metrics (count, 1 + metrics) of these lanes."""
-        task, step, total = self.task, self.task.step, len(data[0])
-        pieces = list(zip(*(values.split(samples) for values in data), strict=True))
-        loss = torch.zeros(count, device=self.device)
+    def _evaluate(self, first: int, lanes: int, data: Pair, samples: int) -> Tensor:
+        """Loss and metrics (lanes, 1 + metrics) of these lanes."""
+        task, step, total = self.task, self.task.step, count(data[0])
+        loss = torch.zeros(lanes, device=self.device)
         outputs = []
-        for x, y in pieces:
+        for start in range(0, total, samples):
+            x, y = (rows(tree, slice(start, start + samples)) for tree in data)
             if step is not None:
-                own = self._apply(first, count, lambda x, y: step(self.model, (x, y)), x, y)
-                loss = loss + own * (len(x) / total)
+                own = self._apply(first, lanes, lambda x, y: step(self.model, (x, y)), x, y)
+                loss = loss + own * (count(x) / total)
             if task.step is None or not task.judged_by_loss:
                 outputs.append(
-                    self._apply(first, count, lambda x, y: task.outputs(self.model, x), x, y)
+                    self._apply(first, lanes, lambda x, y: task.outputs(self.model, x), x, y)
                 )
 
         own_loss = [metric.function is losses.own_loss for metric in task.measured]
 
         def judge(outputs: Tensor) -> Tensor:
-            own = [] if task.step is not None else [task.loss(outputs, data[1])]
+            own = [] if task.step is not None else [task.judged(task.loss, outputs, data[1])]
             for metric, is_loss in zip(task.measured, own_loss, strict=True):
                 if not is_loss:
-                    own.append(metric.function(outputs, data[1]))
+                    own.append(task.judged(metric.function, outputs, data[1]))
             return torch.stack(own)
 
         if not outputs:
             return torch.stack([loss] * (1 + len(own_loss)), 1)
-        whole = _joined(outputs)
-        judged = (
-            vmap(judge, randomness="different")(whole)
-            if self.lanes > 1
-            else judge(_first(whole))[None]
-        )
+        whole = joined(outputs, dim=1)  # lanes come first
+        if self.lanes > 1:
+            stacked = tensors(whole)
+            judged = vmap(lambda *own: judge(rebuilt(whole, iter(own))), randomness="different")(
+                *stacked
+            )
+        else:
+            judged = judge(_first(whole))[None]
         columns = iter(judged.unbind(1))
         loss = next(columns) if task.step is None else loss
         return torch.stack([loss, *(loss if own else next(columns) for own in own_loss)], 1)
@@ -229,23 +230,27 @@ class Population:
     def _apply(
         self,
         first: int,
-        count: int,
-        function: Callable[[Tensor, Tensor], Any],
-        x: Tensor,
-        y: Tensor,
+        lanes: int,
+        function: Callable[[Tree, Tree], Any],
+        x: Tree,
+        y: Tree,
     ) -> Any:
         """What a function of the model gives for these lanes, stacked."""
         if self.lanes == 1:
-            return tree_map(lambda value: value[None], function(x, y))
-        part = slice(first, first + count)
+            return map_tensors(lambda value: value[None], function(x, y))
+        part = slice(first, first + lanes)
+        forms = []
 
-        def one(own: Sequence[Tensor], fixed: dict[str, Tensor]) -> Any:
+        def one(own: Sequence[Tensor], fixed: dict[str, Tensor]) -> list[Tensor]:
             named = dict(zip(self.names, own, strict=True)) | fixed
-            return functional_call(_Calling(self.model, function), _inner(named), (x, y))
+            found = functional_call(_Calling(self.model, function), _inner(named), (x, y))
+            forms.append(found)  # vmap gives tensors back, and not what is around them
+            return tensors(found)
 
         fixed = {n: v if self.fixed_dims[n] is None else v[part] for n, v in self.fixed.items()}
-        lanes = vmap(one, (0, self.fixed_dims), randomness="different")
-        return lanes([p[part] for p in self.parameters], fixed)
+        stacked = vmap(one, (0, self.fixed_dims), randomness="different")
+        found = stacked([p[part] for p in self.parameters], fixed)
+        return rebuilt(forms[0], iter(found))
 
 
 class _Calling(nn.Module):
@@ -256,7 +261,7 @@ class _Calling(nn.Module):
         self.model, self.function = model, function
         self.training = model.training
 
-    def forward(self, x: Tensor, y: Tensor) -> Any:
+    def forward(self, x: Tree, y: Tree) -> Any:
         return self.function(x, y)
 
 
@@ -273,12 +278,12 @@ class _Whole(nn.Module):
         super().__init__()
         self.task, self.model, self.changing = task, model, changing
 
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tree, y: Tree) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.task.objective(self.model, x, y)
         return loss, {name: self.model.get_buffer(name) for name in self.changing}
 
     def call(
-        self, named: Mapping[str, Tensor], x: Tensor, y: Tensor
+        self, named: Mapping[str, Tensor], x: Tree, y: Tree
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The same with other parameters and buffers."""
         found: tuple[Tensor, dict[str, Tensor]] = functional_call(self, _inner(named), (x, y))
@@ -296,26 +301,16 @@ def _changing(task: Task, model: nn.Module) -> frozenset[str]:
         return frozenset()
     trial = copy.deepcopy(model).train()
     before = {name: value.clone() for name, value in trial.named_buffers()}
-    x, y = (values[: task.batch_size] for values in task.train)
+    x, y = (rows(tree, slice(task.batch_size)) for tree in task.train)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         task.objective(trial, x, y)
     after = dict(trial.named_buffers())
     return frozenset(n for n, v in before.items() if not torch.equal(v, after[n]))
 
 
-def _joined(outputs: Sequence[Any]) -> Any:
-    """The outputs for parts of a data set as those for the whole; lanes come first."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return tree_map(
-        lambda *parts: torch.cat(parts, 1) if parts[0].dim() > 1 else parts[0],
-        outputs[0],
-        *outputs[1:],
-    )
-
-
-def _first(outputs: Any) -> Any:
-    return tree_map(lambda value: value[0], outputs)
+def _first(outputs: Tree) -> Tree:
+    """What the first of the lanes has of inputs, targets or outputs."""
+    return map_tensors(lambda value: value[0], outputs)
 
 
 def _not_trained(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..engines import numba
 from ..rules.core import Rule
 from ..tape import trace
+from ..tasks.trees import Tree
 from .device_data import select_lanes
 from .population import Population
 from .rng import Purpose, torch_generator
@@ -34,7 +35,7 @@ class Stepper(Protocol):
     watching: bool
     seen: dict[str, Tensor]
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
+    def step(self, x: Tree, y: Tree) -> Tensor:
         """Step on mini-batches (lanes, batch, …); the losses (lanes,) before the step."""
 
     def freeze(self, lanes: Sequence[int]) -> None:
@@ -68,7 +69,7 @@ class Descent:
             self.slices.append(_Slice(population, rule, own, first, steps, engine))
             first += len(own)
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
+    def step(self, x: Tree, y: Tree) -> Tensor:
         losses, gradients = self.population.gradients(x, y)
         gradients = [g.contiguous() for g in gradients]
         addresses = [g.data_ptr() for g in gradients]
@@ -249,7 +250,7 @@ class Search:
         self.generators = [torch_generator(Purpose.RANDOM_SEARCH, run.seed) for run in runs]
 
     @torch.no_grad()
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
+    def step(self, x: Tree, y: Tree) -> Tensor:
         best = self.population.parameters
         self.taken += 1
         spread = self.spread * torch.tensor(_factors(self.runs, self.taken, self.steps))

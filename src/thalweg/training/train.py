@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..tasks import Task
+from ..tasks.pairs import Pair
+from ..tasks.trees import map_tensors
 from .device_data import data_on, select_lanes, to_device
 from .devices import CPU
 from .lane_rng import Generators
@@ -70,7 +72,7 @@ class Session:
         if len(regimes) > 1:
             raise ValueError("runs of different batch sizes cannot train in the same lanes")
         self.regime = regimes.pop()
-        samples = len(task.train[0])
+        samples = task.samples
         self.regime.check(samples)
         self.task, self.test = task, test
         self.steps = self.regime.steps(samples)
@@ -111,7 +113,7 @@ class Session:
 
     def __iter__(self) -> Iterator[int]:
         """The numbers of the steps, each after it was taken."""
-        milestones = set(self.regime.milestones(len(self.task.train[0])))
+        milestones = set(self.regime.milestones(self.task.samples))
         count = 0
         unknown = torch.full((len(self.lanes),), torch.nan, device=self.device)
         untrained = self._measure(unknown, 0)
@@ -154,7 +156,7 @@ class Session:
 
     def rung(self, share: float) -> int:
         """The first step that is measured after this share of all steps."""
-        marks = self.regime.milestones(len(self.task.train[0]))
+        marks = self.regime.milestones(self.task.samples)
         return min(mark for mark in marks if mark >= share * self.steps)
 
     def stop(self, reasons: Mapping[int, str]) -> None:
@@ -172,20 +174,21 @@ class Session:
         if kept:
             self.stepper.keep(kept)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Pair]:
         """Mini-batches (lanes, batch, …); lanes of one seed see the same."""
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
         x, y = self.data.train
-        streams = [batches(len(x), self.regime, seed, self.task.order) for seed in seeds]
+        streams = [batches(self.task.samples, self.regime, seed, self.task.order) for seed in seeds]
         stream_of = [seeds.index(run.seed) for run in self.runs]
         for indices in zip(*streams, strict=True):
             lane_of = torch.tensor([stream_of[run] for run in self.lanes])
             index = torch.from_numpy(np.stack(indices))[lane_of]
             flat, shape = to_device(index.reshape(-1), self.device), index.shape
-            yield (
-                x.index_select(0, flat).view(*shape, *x.shape[1:]),
-                y.index_select(0, flat).view(*shape, *y.shape[1:]),
-            )
+
+            def chosen(values: Tensor, flat: Tensor = flat, shape: torch.Size = shape) -> Tensor:
+                return values.index_select(0, flat).view(*shape, *values.shape[1:])
+
+            yield map_tensors(chosen, x), map_tensors(chosen, y)
 
     def _watch(self, losses: Tensor, step: int) -> None:
         """Freeze the lanes whose loss stopped being a number or exploded."""
@@ -230,7 +233,7 @@ class Session:
 
     def results(self) -> list[Result]:
         """What the runs leave behind, in the order in which they were given."""
-        marks = self.regime.milestones(len(self.task.train[0]))
+        marks = self.regime.milestones(self.task.samples)
         found: list[Result | None] = [None] * len(self.runs)
         for run, original in enumerate(self.order):
             stop = self.stopped_at[run]

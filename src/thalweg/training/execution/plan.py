@@ -130,7 +130,7 @@ def choose(
                 ) from error
             why.append(f"not on {place}, because the model fails there: {describe_error(error)}")
         devices.release(place)
-    work = len(runs) * regime.steps(len(task.train[0]))
+    work = len(runs) * regime.steps(task.samples)
     fastest = min(found, key=lambda plan: plan.seconds(work))
     why = [fastest.why] * bool(fastest.why) + why
     why += [f"on {p.device} it took {p.microseconds:.0f} µs" for p in found if p is not fastest]
@@ -154,7 +154,7 @@ def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> ExecutionP
     for (together, threads), taken in measured.items():
         mode: Mode = "lanes" if together > 1 else "one by one"
         plans.append(ExecutionPlan(mode, together, 1, threads, taken, alone))
-    work = len(runs) * regime.steps(len(task.train[0]))
+    work = len(runs) * regime.steps(task.samples)
     soonest = min(plan.seconds(work) for plan in plans)
     if soonest > _START and can_travel((task, list(runs))):
         plans += _in_processes(measured, alone, len(runs), fits)
