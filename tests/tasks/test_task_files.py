@@ -50,7 +50,7 @@ def test_a_race_of_an_example_of_a_model_starts_every_run_anew() -> None:
 
     with pytest.raises(UsageError, match=r"Raw has the parameter 'w' but no reset_parameters"):
         tw.race(Raw(), X, Y)
-    with pytest.raises(UsageError, match="give X, y with a model only"):
+    with pytest.raises(UsageError, match="X, y is for a model"):
         tw.race("wine-mlp", X, Y)
     with pytest.raises(UsageError, match="a model needs data"):
         tw.race(model)
