@@ -116,10 +116,10 @@ def test_json(run: Any) -> None:
 def test_latex_and_kernel(run: Any) -> None:
     assert run("lion", "--latex")[1] == formula.latex(rules.lion) + "\n"
     assert run("lion", "--javascript")[1] == formula.javascript(rules.lion) + "\n"
-    from thalweg.engines import numba as engine
+    from thalweg.engines.registry import named
 
     _, out, _ = run("lion", "--kernel")
-    assert out.rstrip() == engine.source(tape.trace(rules.lion), "float32").rstrip()
+    assert out.rstrip() == named("numba").source(tape.trace(rules.lion), "float32").rstrip()
     assert "def " in out
 
 

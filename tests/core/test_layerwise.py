@@ -12,7 +12,7 @@ import torch
 from oracles import DTYPES, TOLERANCE, Compiled, assert_agree
 from published import PUBLISHED, adamp_as_published
 from thalweg.engines import eager
-from thalweg.engines.numba import Launch
+from thalweg.engines.numba.launch import NumbaLaunch
 from thalweg.engines.tables import CHUNK
 from thalweg.rules import (
     Rule,
@@ -115,7 +115,7 @@ def test_clipping_by_norm_is_torchs_over_each_model() -> None:
     shapes, models = [(4, 6), (9,), (3, CHUNK), (2, 2), ()], np.array([0, 1, 1, 0, 1])
     form = clip_norm(adam, max_norm=0.7)
     program = trace(form)
-    launch = Launch(program, "float64", shapes, models, models)
+    launch = NumbaLaunch(program, "float64", shapes, models, models)
     launch.scalars[:] = [{**form.defaults, "t": 0}[name] for name in program.scalars]
     arrays = [{a: np.zeros(shape) for a in program.arrays} for shape in shapes]
     for k, own in enumerate(arrays):

@@ -11,7 +11,7 @@ import torch
 
 from oracles import RULES, formula, lively, problem, start
 from thalweg.engines.formats import BLOCK, FORMATS, spread
-from thalweg.engines.numba import Launch
+from thalweg.engines.numba.launch import NumbaLaunch
 from thalweg.engines.tables import CHUNK
 from thalweg.errors import UsageError
 from thalweg.optim.stepping.precision import Keeping, decode, encode, rounded
@@ -27,7 +27,7 @@ class Kept:
     def __init__(self, form: Rule, formats: Sequence[str], theta: Any, hyper: Any, seed: int = 0):
         program = trace(form)
         self.formats = dict(zip(program.arrays, formats, strict=True))
-        self.launch = Launch(program, formats, [theta.shape], np.zeros(1, np.int64), seed=seed)
+        self.launch = NumbaLaunch(program, formats, [theta.shape], np.zeros(1, np.int64), seed=seed)
         first = start(form, theta, hyper)
         self.memory = {
             array: make(first.get(array, theta), FORMATS[name])

@@ -49,16 +49,18 @@ def assert_same(ours: list[Any], theirs: list[Any], mine: Any, torchs: Any) -> N
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", EVERY_RULE, ids=lambda r: r.name)
 def test_every_rule_equals_its_formula(form: Rule, dtype: str) -> None:
-    from thalweg.engines.triton import Launch
+    from thalweg.engines.triton.launch import TritonLaunch
 
     theta, gradients = problem(dtype, 5000)
     program, hyper = trace(form), lively(form)
     state = {"theta": theta, "g": gradients[0], **start(form, theta, hyper)}
     arrays = {a: torch.tensor(state[a].astype(dtype), device="cuda") for a in program.arrays}
-    launch = Launch(program, dtype, [theta.shape], np.array([0]))
+    launch = TritonLaunch(program, dtype, [theta.shape], np.array([0]))
     known = {**form.defaults, **hyper, "t": 0}
     known |= {s: form.initial(s, known) for s in form.scalars}
-    launch.write(0, np.array([[known[name] for name in program.scalars]], np.float64))
+    launch.write(
+        program.scalars[0], np.array([[known[name] for name in program.scalars]], np.float64)
+    )
     launch.pointers[0] = [a.data_ptr() for a in arrays.values()]
     for g in gradients:
         arrays["g"].copy_(torch.from_numpy(g))

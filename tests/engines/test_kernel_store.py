@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from oracles import TOLERANCE, Compiled, assert_agree, formula, problem
-from thalweg.engines import numba as engine
 from thalweg.engines.numba import build, native, store
+from thalweg.engines.numba.launch import KERNELS
 from thalweg.engines.numba.lift import source
 from thalweg.rules import Rule, find, registry, rule
 from thalweg.tape import trace
@@ -31,7 +31,7 @@ def tried(theta, g, m, t, *, lr=0.125):
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache folder of the test's own, and no memory of kernels or warnings."""
     monkeypatch.setenv("THALWEG_CACHE", str(tmp_path / "kernels"))
-    monkeypatch.setattr(engine, "_kernels", {})
+    monkeypatch.setattr(KERNELS, "_kernels", {})
     store._warn_once.cache_clear()
     yield tmp_path / "kernels"
     store._warn_once.cache_clear()
@@ -46,7 +46,7 @@ def steps_right(form: Rule = tried) -> None:
 
 
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_kernels", {})
+    monkeypatch.setattr(KERNELS, "_kernels", {})
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_kernel_is_compiled_once_for_all_processes(
     assert sorted(p.suffix for p in place.iterdir()) == [".o", ".py"]
     assert place.stat().st_mode & 0o077 == 0
     assert compilations[0] == str(next(place.glob("*.py")))
-    assert next(place.glob("*.py")).read_text() == engine.source(trace(tried), "float64")
+    assert next(place.glob("*.py")).read_text() == source(trace(tried), "float64")
 
 
 def _truncate(path: Path) -> None:
@@ -333,6 +333,6 @@ def test_machine_code_of_every_rule_is_kept_whatever_its_state_is_kept_in(name: 
     program = trace(find(name))
     for state in ("float32", "int8"):
         formats = ["float32", "float32", *[state] * (len(program.arrays) - 2)]
-        engine.kernel(program, formats)
+        KERNELS.get(program, formats)
         kept = f"*-{store._fingerprint(source(program, formats))}.o"
         assert [*store.folder().glob(kept)], f"with a state in {state} it is compiled every time"

@@ -17,9 +17,9 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from thalweg.engines.triton import kernels, source  # noqa: E402
 from thalweg.engines.triton.build import _warn_once, build  # noqa: E402
-from thalweg.engines.triton.launch import TILE  # noqa: E402
+from thalweg.engines.triton.launch import KERNELS, TILE  # noqa: E402
+from thalweg.engines.triton.lift import source  # noqa: E402
 
 A100 = GPUTarget("cuda", 80, 32)
 H100 = GPUTarget("cuda", 90, 32)
@@ -48,7 +48,7 @@ def compiled(kernel: Any, target: GPUTarget, warps: int = 4) -> dict[str, Any]:
 
 def entries(form: Rule, formats: str | list[str]) -> dict[str, Any]:
     """The kernels that are launched, of all functions of a source."""
-    found = kernels(trace(form), formats)
+    found = KERNELS.get(trace(form), formats)
     launched = r"prologue|step|(measure|finish|model_totals)_\d+"
     return {name: found[name] for name in found if re.fullmatch(launched, name)}
 

@@ -12,7 +12,7 @@ import torch
 
 from oracles import Compiled, assert_agree, formula, problem
 from thalweg.cli import main
-from thalweg.engines import triton
+from thalweg.engines.registry import named
 from thalweg.rules import Rule
 from thalweg.tape import trace
 
@@ -41,7 +41,8 @@ def test_the_compiled_engine_computes_the_formula(example: dict[str, Any]) -> No
 
 
 def test_the_gpu_engine_writes_its_kernels(example: dict[str, Any]) -> None:
-    source = triton.source(trace(example["heed"]), ["float32", "float32", "int8", "bfloat16~"])
+    formats = ["float32", "float32", "int8", "bfloat16~"]
+    source = named("triton").source(trace(example["heed"]), formats)
     compile(source, "heed", "exec")
     assert "Heed: Adam that halves its step" in source
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Gradients, pair, parameters, tensors
-from thalweg.engines import numba as engine
+from thalweg.engines.numba import launch as engine
 from thalweg.engines.numba import store
 from thalweg.optim import optimizer as module
 
@@ -24,12 +24,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many plans and launches were made, and how often a launch was called."""
     counts: Counter[str] = Counter()
 
-    class Launch(engine.Launch):
+    class Launch(engine.NumbaLaunch):
         def __init__(self, *args: Any, **options: Any) -> None:
             counts["launches made"] += 1
             super().__init__(*args, **options)
 
-        def __call__(self, threads: int) -> None:
+        def __call__(self, threads: int = 1) -> None:
             counts["launches"] += 1
             super().__call__(threads)
 
@@ -38,7 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counts["plans"] += 1
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(engine, "Launch", Launch)
+    monkeypatch.setattr(engine, "NumbaLaunch", Launch)
     monkeypatch.setattr(module, "Plan", Plan)
     return counts
 
@@ -111,7 +111,7 @@ def test_a_long_varied_training_compiles_each_computation_once(
         return load(name, source)
 
     monkeypatch.setattr(store, "load", counted_load)
-    monkeypatch.setattr(engine, "_kernels", {})
+    monkeypatch.setattr(engine.KERNELS, "_kernels", {})
     first, second = tensors(torch.float32, ((40, 3), (7,))), tensors(torch.float32, ((5,),), seed=1)
     mine = ours.Adam([{"params": first}], lr=0.1)
     gradients = Gradients(lambda k, t: t % 5 == 3 and k == 1)

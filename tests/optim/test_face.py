@@ -316,10 +316,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
     def fail(*args: Any, **options: Any) -> None:
         raise error
 
-    from thalweg.engines import numba as engine
+    from thalweg.engines.numba import launch as engine
     from thalweg.optim.stepping import dispatch
 
-    monkeypatch.setattr(engine, "Launch", fail)
+    monkeypatch.setattr(engine, "NumbaLaunch", fail)
     dispatch.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     gradients = Gradients()

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thalweg import ops
-from thalweg.engines.numba import Launch
+from thalweg.engines.numba.launch import NumbaLaunch
 from thalweg.rules import (
     Rule,
     conventions,
@@ -161,7 +161,7 @@ class Compiled:
     ) -> None:
         self.rule, program = rule, trace(rule)
         self.rows = np.array(rows, np.int64)
-        self.launch = Launch(program, dtype, [t.shape for t in thetas], self.rows)
+        self.launch = NumbaLaunch(program, dtype, [t.shape for t in thetas], self.rows)
         self.pieces = []
         for tensor, (theta, row) in enumerate(zip(thetas, rows, strict=True)):
             guards: list[Array] = []

@@ -101,12 +101,24 @@ _library.fallback(compute, "PrivateUse1")
 
 def install() -> None:
     """Have what trains on a GPU train on this device instead."""
-    import thalweg.engines.triton as engine
+    from thalweg.engines.registry import register
+    from thalweg.engines.triton import TritonEngine
     from thalweg.training import lane_rng, rng, train
 
-    launch = engine.Launch
+    class PretendedEngine(TritonEngine):
+        """Triton's interpreter, which finds the numbers of the device where the processor's are."""
+
+        name = "pretended"
+        devices = frozenset({DEVICE.type})
+
+        def trouble_with_device(self, device: Any) -> str:
+            return ""
+
+        def launch(self, *args: Any, device: Any, **more: Any) -> Any:
+            return super().launch(*args, device="cpu", **more)
+
+    register(PretendedEngine())
     lane_rng.torch_generator = lambda purpose, seed, device: rng.torch_generator(purpose, seed)
     torch.cuda.get_rng_state = lambda device="cuda": generator.get_state()
     torch.cuda.set_rng_state = lambda state, device="cuda": generator.set_state(state)
     train.to_device = lambda values, device: values.to(device)
-    engine.Launch = lambda *args, device, **more: launch(*args, device="cpu", **more)  # type: ignore[misc, assignment]

@@ -44,13 +44,13 @@ class Tensors:
         offset: int = 0,
     ) -> None:
         from oracles import start
-        from thalweg.engines.triton import Launch
+        from thalweg.engines.triton.launch import TritonLaunch
         from thalweg.tape import trace
 
         self.form, self.program, self.rows = form, trace(form), rows
         shapes = [t.shape for t in thetas]
         numbers = np.array(rows, np.int64)
-        self.launch = Launch(self.program, dtype, shapes, numbers, models, device="cpu")
+        self.launch = TritonLaunch(self.program, dtype, shapes, numbers, models, device="cpu")
         self.arrays: list[dict[str, npt.NDArray]] = []
         for theta, row in zip(thetas, rows, strict=True):
             state = {"theta": theta, "g": theta * 0, **start(form, theta * 1.0, hypers[row])}
@@ -65,7 +65,7 @@ class Tensors:
             known = {**{s: form.initial(s, full) for s in form.scalars}, **full}
             known["t"] = (taken or [0] * len(hypers))[row]
             values.append([known[name] for name in self.program.scalars])
-        self.launch.write(0, np.array(values, np.float64))
+        self.launch.write(self.program.scalars[0], np.array(values, np.float64))
         self.launch.pointers[:] = [[a.ctypes.data for a in own.values()] for own in self.arrays]
 
     def step(self, gradients: Sequence[npt.NDArray]) -> None:
@@ -273,15 +273,16 @@ def powers() -> None:
 def sources_are_readable_and_never_run_from_disk() -> None:
     from pathlib import Path
 
-    from thalweg.engines import triton
     from thalweg.engines.cache import folder
+    from thalweg.engines.triton.launch import KERNELS
+    from thalweg.engines.triton.lift import source
     from thalweg.rules import find, rule
     from thalweg.tape import trace
 
     program = trace(find("radam"))
-    text = triton.source(program, "float32")
+    text = source(program, "float32")
     assert all(len(line) <= 100 for line in text.splitlines())
-    triton.kernels(program, "float32")
+    KERNELS.get(program, "float32")
     (place,) = [p for p in folder().glob("radam-float32-gpu-*.py") if p.read_text() == text]
 
     @rule
@@ -290,11 +291,11 @@ def sources_are_readable_and_never_run_from_disk() -> None:
 
     foreign = folder() / "another-float64-gpu-0123456789abcdef.py"
     foreign.write_text("raise SystemExit('run')")
-    triton.kernels(trace(another), "float64")
+    KERNELS.get(trace(another), "float64")
     (own,) = [p for p in folder().glob("another-float64-gpu-*.py") if p != foreign]
     own.write_text("raise SystemExit('run')")
-    triton._kernels.clear()
-    triton.kernels(trace(another), "float64")
+    KERNELS.clear()
+    KERNELS.get(trace(another), "float64")
     assert "GPU kernels of another" in Path(own).read_text()
     own.write_text("raise SystemExit('run')")  # after it was loaded, before Triton asks for it
     found = Tensors(another, "float64", [np.ones(3)], [{}], [0])

@@ -17,8 +17,8 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
     The rule has no product and sum that one engine could fuse and the other not, so that both see
     the same numbers and any difference is one of keeping them.
     """
-    from thalweg.engines import numba, triton
     from thalweg.engines.formats import BLOCK, spread
+    from thalweg.engines.registry import named
     from thalweg.rules import rule
     from thalweg.tape import trace
 
@@ -40,11 +40,13 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
         return [flat[k : k + width] for k in range(0, len(flat), width)]
 
     ours, theirs, rows = memory(), memory(), np.array([0, 1, 0, 1])
-    gpu = triton.Launch(program, formats, [(n,) for n in sizes], rows, seed=7, device="cpu")
-    cpu = numba.Launch(program, formats, [(n,) for n in sizes], rows, seed=7)
+    gpu = named("triton").launch(
+        program, formats, [(n,) for n in sizes], rows, seed=7, device="cpu"
+    )
+    cpu = named("numba").launch(program, formats, [(n,) for n in sizes], rows, seed=7)
     scalars = np.array([[1.0, 0.0], [0.5, 4.0]])
-    gpu.write(0, scalars)
-    cpu.scalars[:] = scalars
+    for launch in (gpu, cpu):
+        launch.write(program.scalars[0], scalars)
     for launch, arrays in ((gpu, ours), (cpu, theirs)):
         launch.pointers[:] = [[a.ctypes.data for a in own] for own in arrays]
     random, place = np.random.default_rng(0), len(kept[0].parts)
@@ -70,8 +72,8 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
 
 def codes_and_channels_at_once() -> None:
     """A rule that measures channels, with its state in codes whose blocks are not of channels."""
-    from thalweg.engines import numba, triton
     from thalweg.engines.formats import BLOCK
+    from thalweg.engines.registry import named
     from thalweg.rules import find
     from thalweg.tape import trace
 
@@ -79,10 +81,10 @@ def codes_and_channels_at_once() -> None:
     random, formats = np.random.default_rng(0), ["float32", "float32", "int8", "int8"]
     hyper = {**find("adamp").defaults, "lr": 0.01, "t": 0}
     scalars = np.array([[hyper[name] for name in program.scalars]], np.float64)
-    gpu = triton.Launch(program, formats, shapes, rows, seed=3, device="cpu")
-    cpu = numba.Launch(program, formats, shapes, rows, seed=3)
-    gpu.write(0, scalars)
-    cpu.scalars[:] = scalars
+    gpu = named("triton").launch(program, formats, shapes, rows, seed=3, device="cpu")
+    cpu = named("numba").launch(program, formats, shapes, rows, seed=3)
+    for launch in (gpu, cpu):
+        launch.write(program.scalars[0], scalars)
     ours = []
     for shape in shapes:
         n = int(np.prod(shape))
@@ -168,16 +170,16 @@ def what_the_engine_refuses() -> None:
     import pytest
     import torch
 
-    from thalweg.engines.triton import Launch
+    from thalweg.engines.triton.launch import TritonLaunch
     from thalweg.errors import UsageError
     from thalweg.optim.stepping.batches.gpu import trouble_with_device
     from thalweg.rules import find
     from thalweg.tape import trace
 
     with pytest.raises(UsageError, match=r"device='cuda' needs TRITON_INTERPRET unset"):
-        Launch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="cuda")
+        TritonLaunch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="cuda")
     with pytest.raises(UsageError, match="device='meta' is unknown to Triton"):
-        Launch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="meta")
+        TritonLaunch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="meta")
     troubles = {
         "it is on meta": torch.nn.Parameter(torch.zeros(3, device="meta")),
         "its dtype is torch.float8_e5m2": torch.zeros(3).to(torch.float8_e5m2),

@@ -96,9 +96,10 @@ def _shown(rule: Rule, args: argparse.Namespace) -> str:
     if args.javascript:
         return formula.javascript(rule)
     if args.kernel:
-        from ..engines import numba as engine
+        from ..engines.registry import engine_for
 
-        return engine.source(tape.trace(rule), "float32").rstrip()
+        program = tape.trace(rule)
+        return engine_for("cpu", program).source(program, "float32").rstrip()
     return _page(rule)
 
 

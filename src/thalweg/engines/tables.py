@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,27 @@ Floats = npt.NDArray[np.float64]
 
 CHUNK = 16384  # elements: a chunk's arrays fit a core's second-level cache
 
-# The columns of `Blocks.table`.
-COLUMNS = ("row", "first", "blocks", "width", "count", "channel_count", "ndim", "model")
+
+class Chunk(IntEnum):
+    """The columns of a chunk table."""
+
+    TENSOR = 0  # its number, which is its row in the table of pointers
+    FIRST = 1  # element
+    STOP = 2  # one past the last
+    ROW = 3  # of scalars
+
+
+class TensorColumn(IntEnum):
+    """The columns of the table of tensors that a program with reductions reads."""
+
+    ROW = 0  # of scalars
+    FIRST = 1  # block
+    BLOCKS = 2  # how many
+    WIDTH = 3  # elements of a block
+    COUNT = 4  # elements; this and the next two are what `program.SIZES` names
+    CHANNEL_COUNT = 5  # elements of a channel
+    NDIM = 6  # indices
+    MODEL = 7  # the number of its model
 
 
 def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints = CHUNK) -> Ints:
@@ -28,7 +48,7 @@ def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints
         size: elements per chunk, for all or for every piece.
 
     Returns:
-        int64 of shape (chunks, 4): tensor, first element, one past the last, row.
+        int64 (chunks, `Chunk`).
     """
     sizes = np.broadcast_to(np.asarray(size, np.int64), lengths.shape)
     # A piece without elements still has a chunk: its row of scalars moves on.
@@ -37,7 +57,11 @@ def cut(tensors: Ints, starts: Ints, lengths: Ints, rows: Ints, size: int | Ints
     nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     first = starts[owner] + nth * sizes[owner]
     last = np.minimum(first + sizes[owner], (starts + lengths)[owner])
-    return np.stack([tensors[owner], first, last, rows[owner]], axis=1).astype(np.int64)
+    chunks: Ints = np.empty((len(owner), len(Chunk)), np.int64)
+    chunks[:, Chunk.TENSOR] = tensors[owner]
+    chunks[:, Chunk.FIRST], chunks[:, Chunk.STOP] = first, last
+    chunks[:, Chunk.ROW] = rows[owner]
+    return chunks
 
 
 class Blocks:
@@ -51,8 +75,7 @@ class Blocks:
         size: elements of a chunk; `CHUNK` if None.
 
     Attributes:
-        table: int64 (tensors, `COLUMNS`): row, first block, blocks, elements of a block, elements,
-            elements of a channel, number of indices, model.
+        table: int64 (tensors, `TensorColumn`).
         chunks: the chunk table, every chunk made of whole blocks.
         pieces: another one, of equal chunks whatever the channels.
         blocks: the number of blocks.
@@ -77,8 +100,18 @@ class Blocks:
         blocks = -(-counts // widths)
         first = np.cumsum(blocks) - blocks
         models = np.zeros_like(counts) if models is None else models
-        columns = (rows, first, blocks, widths, counts, lengths, ndim, models)
-        self.table = np.stack(columns, axis=1).astype(np.int64)
+        self.table: Ints = np.empty((len(shapes), len(TensorColumn)), np.int64)
+        for column, values in {
+            TensorColumn.ROW: rows,
+            TensorColumn.FIRST: first,
+            TensorColumn.BLOCKS: blocks,
+            TensorColumn.WIDTH: widths,
+            TensorColumn.COUNT: counts,
+            TensorColumn.CHANNEL_COUNT: lengths,
+            TensorColumn.NDIM: ndim,
+            TensorColumn.MODEL: models,
+        }.items():
+            self.table[:, column] = values
         self.blocks, self.models = int(blocks.sum()), int(models.max(initial=0)) + 1
         whole = np.maximum(size // widths, 1) * widths
         tensors, starts = np.arange(len(shapes)), np.zeros_like(counts)

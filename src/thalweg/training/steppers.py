@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..engines import numba
+from ..engines import registry
 from ..rules.core import Rule
-from ..tape import trace
+from ..tape import GRADIENT, THETA, trace
 from ..tasks.trees import Tree
 from .device_data import select_lanes
 from .population import Population
 from .rng import Purpose, torch_generator
 from .runs import Run
-
-Engine = Literal["numba", "triton"]
 
 DIAGNOSTICS = ("gradient_norm", "update_ratio", "effective_lr")
 
@@ -52,14 +50,13 @@ class Descent:
         population: the models.
         runs: what each lane runs, lanes of one rule side by side.
         steps: how many each takes in all, for its schedule.
-        engine: what steps; by default the one for the population's device.
+        engine: the name of what steps; None for the engine of the population's device.
     """
 
     def __init__(
-        self, population: Population, runs: Sequence[Run], steps: int, engine: Engine | None = None
+        self, population: Population, runs: Sequence[Run], steps: int, engine: str | None = None
     ) -> None:
         self.population = population
-        engine = engine or ("numba" if population.device.type == "cpu" else "triton")
         self.watching = False
         self.seen: dict[str, Tensor] = {}
         self.slices = []
@@ -108,7 +105,7 @@ class _Slice:
         runs: Sequence[Run],
         first: int,
         steps: int,
-        engine: Engine,
+        engine: str | None,
     ) -> None:
         self.rule, self.program, self.steps = rule, trace(rule), steps
         self.engine, self.taken = engine, 0
@@ -129,7 +126,7 @@ class _Slice:
             begun = {slot: rule.initial(slot, start) for slot in rule.scalars}
             known: dict[str, Any] = {**hyper, **begun, "t": 0}
             rows.append([known[name] for name in self.program.scalars])
-        self.launch.write(0, np.array(rows, np.float64))
+        self.launch.write(self.program.scalars[0], np.array(rows, np.float64))
 
     def _lay_out(
         self,
@@ -147,45 +144,40 @@ class _Slice:
         shapes = [tuple(t.shape[1:]) for _ in runs for t in tensors]
         self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
         dtype = str(tensors[0].dtype).removeprefix("torch.")
-        self._build(dtype, shapes, population.device)
+        device = population.device
+        chosen = (
+            registry.named(self.engine)
+            if self.engine
+            else registry.engine_for(device, self.program, dtype)
+        )
+        self.launch = chosen.launch(
+            self.program, dtype, shapes, self.lane_of, self.lane_of, device=device
+        )
         self.frozen: set[int] = set()
-        self._point(0, [t.data_ptr() for t in tensors], 0)
-        for k in range(len(self.rule.array_slots)):
-            self._point(2 + k, [own[k].data_ptr() for own in slots], 0)
+        self._point(THETA, [t.data_ptr() for t in tensors], 0)
+        for k, slot in enumerate(self.rule.array_slots):
+            self._point(slot, [own[k].data_ptr() for own in slots], 0)
         self.rates = np.array([run.scalars.get("lr", 0.0) for run in runs])
-        names = list(self.program.scalars)
         changing = {run.recipe.schedule.kind for run in runs} != {"constant"} or any(
             run.recipe.schedule.warmup for run in runs
         )
         # A formula may use its learning rate for its first state alone, as Rprop's does.
-        self.lr = names.index("lr") if changing and "lr" in names else None
+        self.changes_rate = changing and "lr" in self.program.scalars
 
-    def _build(self, dtype: str, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
-        """Make what steps these tensors, and `go`, which does it on so many threads."""
-        self.launch: Any
-        if self.engine == "numba":
-            self.launch = numba.Launch(self.program, dtype, shapes, self.lane_of, self.lane_of)
-            self.go = self.launch
-            return
-        from ..engines import triton  # installed only where there is a GPU
-
-        self.launch = launch = triton.Launch(
-            self.program, dtype, shapes, self.lane_of, self.lane_of, device=device
-        )
-        self.go = lambda threads: launch()
-
-    def _point(self, column: int, stacked: Sequence[int], first: int) -> None:
-        """Fill a column of the pointers from the addresses of stacked tensors."""
+    def _point(self, array: str, stacked: Sequence[int], first: int) -> None:
+        """Write where an array of every tensor is, from the addresses of stacked tensors."""
         lanes = self.lanes[:, None] + first
-        self.launch.pointers[:, column] = (np.array(stacked) + lanes * self.bytes).ravel()
+        self.launch.pointers[:, self.launch.column[array]] = (
+            np.array(stacked) + lanes * self.bytes
+        ).ravel()
 
     def step(self, gradients: Sequence[int], threads: int) -> None:
         self.taken += 1
-        if self.lr is not None:
+        if self.changes_rate:
             factors = _factors(self.runs, self.taken, self.steps)
-            self.launch.write(self.lr, (self.rates * factors)[:, None])
-        self._point(1, gradients, self.first)
-        self.go(threads)
+            self.launch.write("lr", (self.rates * factors)[:, None])
+        self._point(GRADIENT, gradients, self.first)
+        self.launch(threads)
 
     def freeze(self, lanes: Sequence[int]) -> None:
         self.frozen.update(k - self.first for k in lanes)

@@ -18,7 +18,7 @@ from .lane_rng import Generators
 from .population import Population
 from .rng import Purpose
 from .runs import Also, RandomSearch, Regime, Result, Run, batches
-from .steppers import DIAGNOSTICS, Descent, Engine, Search
+from .steppers import DIAGNOSTICS, Descent, Search
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
 
@@ -47,7 +47,7 @@ class Session:
         test: measure on the test set too, before the first step and after the last.
         device: where they train. A GPU is asked for its losses only when the runs are measured:
             a lane that diverged is frozen then, and `diverged_at` is still the step it was lost at.
-        engine: what steps; by default the one for the device.
+        engine: the name of what steps; None for the engine of the device.
 
     Attributes:
         runs: lanes of one rule side by side.
@@ -66,7 +66,7 @@ class Session:
         *,
         test: bool = False,
         device: torch.device = CPU,
-        engine: Engine | None = None,
+        engine: str | None = None,
     ) -> None:
         regimes = {regime.under(run.recipe) for run in runs}
         if len(regimes) > 1:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from ...tape import Program
 from ..formats import BLOCK, Format
 from ..writing import Arrays, Names, indent, operand
+from .header import Header
+from .text import header
 
 # What the names of this module begin with, before an array's own.
 _BEGINNINGS = "load_ store_ load2_ store2_ at_ at2_ noise_ scale_ top_ signs_ held_ put_ get_"
 PREFIXES = tuple(_BEGINNINGS.split())
 
 _KEY = """\
-key = mix(integer(launch, {seed}), int64(real(scalars, {width} * own + {last})))
+key = mix({seed}, int64(real(scalars, {width} * own + {last})))
 key = mix(key, tensor)
 """
 
@@ -69,7 +71,7 @@ class Elements(Arrays):
                 code.append(f"{at} = integer(pointers, {self.columns} * tensor + {k})")
         if self.drawn:
             width = len(self.program.scalars)
-            code += _KEY.format(seed=SEED, width=width, last=width - 1).splitlines()
+            code += _KEY.format(seed=header(Header.SEED), width=width, last=width - 1).splitlines()
             number = self.program.arrays.index
             code += [f"noise_{self.names[a]} = mix(key, {number(a)})" for a in self.drawn]
         return code
@@ -142,5 +144,4 @@ def _encode(name: str) -> list[str]:
     ]
 
 
-SEED = 12  # the place of the seed in a launch's header
 _SHIFT = BLOCK.bit_length() - 1

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from functools import partial
 
 from ...tape import ROW, Operand, Program
 from ..formats import spread
-from ..tables import COLUMNS
+from ..tables import Chunk, TensorColumn
 from ..writing import assign_names, block, indent, one_line, operand
 from .elements import PREFIXES, Elements
-from .passes import PHASES, Passes
-from .text import line
+from .header import Header, Phase
+from .passes import Passes
+from .text import cell, header, line
 
 _TEMPLATE = """\
 # {title}
@@ -31,8 +34,6 @@ from thalweg.engines.numba.memory import accumulate, array, claim, entry, intege
 
 @entry
 def kernel(launch):
-    tickets, count, chunks = integer(launch, 0), integer(launch, 1), integer(launch, 2)
-    pointers, scalars, updates = integer(launch, 3), integer(launch, 4), integer(launch, 5)
 {tables}
     row = -1
 {declare}
@@ -48,28 +49,37 @@ def kernel(launch):
 {work}
 """
 
-_CHUNK = """\
-tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
-stop, own = integer(chunks, 4 * chunk + 2), integer(chunks, 4 * chunk + 3)
-"""
+# What the header holds, under the names that the kernel gives it.
+_HEADER = {
+    "tickets": Header.TICKETS,
+    "count": Header.COUNT,
+    "chunks": Header.CHUNKS,
+    "pointers": Header.POINTERS,
+    "scalars": Header.SCALARS,
+    "updates": Header.UPDATES,
+}
+_SUMS = {
+    "phase": Header.PHASE,
+    "tensors": Header.TENSORS,
+    "every": Header.TENSOR_COUNT,
+    "partials": Header.PARTIALS,
+    "totals": Header.TOTALS,
+    "model_totals": Header.MODEL_TOTALS,
+}
 
-# A pass goes over chunks; a finish goes over tensors, or models, and adds up what is in them.
-_TABLES = """\
-phase, tensors, every = integer(launch, 6), integer(launch, 7), integer(launch, 8)
-partials, totals, model_totals = integer(launch, 9), integer(launch, 10), integer(launch, 11)
-"""
-_ITEM = """\
-tensor, start, stop = chunk, 0, 0
-if phase % {phases} == 0:
-    tensor, start = integer(chunks, 4 * chunk), integer(chunks, 4 * chunk + 1)
-    stop = integer(chunks, 4 * chunk + 2)
-own, first = integer(tensors, {columns} * tensor), integer(tensors, {columns} * tensor + 1)
-blocks, width = integer(tensors, {columns} * tensor + 2), integer(tensors, {columns} * tensor + 3)
-model = integer(tensors, {columns} * tensor + 7)
-block = first + start // width
-"""
+# The same of a chunk and of a tensor.
+_CHUNK = {"tensor": Chunk.TENSOR, "start": Chunk.FIRST, "stop": Chunk.STOP, "own": Chunk.ROW}
+_TENSOR = {
+    "own": TensorColumn.ROW,
+    "first": TensorColumn.FIRST,
+    "blocks": TensorColumn.BLOCKS,
+    "width": TensorColumn.WIDTH,
+    "model": TensorColumn.MODEL,
+}
 
-_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE + _CHUNK + _TABLES + _ITEM)) | {
+_RESERVED = frozenset(re.findall(r"\w+", _TEMPLATE)) | {
+    *(*_HEADER, *_SUMS, *_CHUNK, *_TENSOR),
+    "block",
     "end",
     "held",
     "i",
@@ -91,20 +101,44 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
     names, kept = assign_names(program, _RESERVED, _PREFIXES), spread(formats, len(program.arrays))
     elements = Elements(program, kept, names)
     reduces, number = bool(program.middle), elements.number
-    item = _ITEM.format(columns=len(COLUMNS), phases=PHASES) if reduces else _CHUNK
     work = Passes(program, elements).source() if reduces else _steps(program, elements)
     return _TEMPLATE.format(
         title=one_line(program.title or program.name),
         name=one_line(program.name),
         kept=" ".join(dict.fromkeys(form.name for form in kept)),
         accessors="\n".join(elements.accessors()),
-        tables=block(_TABLES.splitlines() if reduces else [], 1),
+        tables=block(_assigned({**_HEADER, **(_SUMS if reduces else {})}, header), 1),
         declare=block([*_declared(program, number, names), *elements.rooms()], 1),
-        item=block(item.splitlines(), 2),
+        item=block(_item() if reduces else _assigned(_CHUNK, _of_chunk), 2),
         prologue=block(_prologue(program, number, names), 3),
         bases=block(elements.bases(), 2),
         work=block(work, 2),
     )
+
+
+def _assigned(columns: Mapping[str, IntEnum], read: Callable[[IntEnum], str]) -> list[str]:
+    """What is read from columns of a table, under names, two in a line."""
+    names = [*columns]
+    pairs = [names[k : k + 2] for k in range(0, len(names), 2)]
+    return [
+        f"{', '.join(pair)} = {', '.join(read(columns[name]) for name in pair)}" for pair in pairs
+    ]
+
+
+def _of_chunk(column: IntEnum) -> str:
+    return cell("chunks", "chunk", column)
+
+
+def _item() -> list[str]:
+    """A chunk of a pass; or the tensor, or the model, whose sums are finished."""
+    whole = {name: column for name, column in _CHUNK.items() if name != "own"}
+    return [
+        "tensor, start, stop = chunk, 0, 0",
+        f"if phase % {len(Phase)} == {Phase.PASS:d}:",
+        *indent(_assigned(whole, _of_chunk), 1),
+        *_assigned(_TENSOR, partial(cell, "tensors", "tensor")),
+        "block = first + start // width",
+    ]
 
 
 def _declared(program: Program, dtype: str, names: dict[Operand, str]) -> list[str]:

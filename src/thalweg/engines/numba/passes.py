@@ -13,12 +13,11 @@ from collections.abc import Iterable, Sequence
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
 from ..stages import Stages
-from ..tables import COLUMNS
+from ..tables import TensorColumn
 from ..writing import indent, operand
 from .elements import Elements
-from .text import largest, line
-
-PHASES = 3  # of a stage: a pass, the finish of every tensor, the finish of every model
+from .header import Phase
+from .text import cell, largest, line
 
 
 class Passes:
@@ -41,13 +40,15 @@ class Passes:
         """The statements that do one item of the launch's current phase."""
         code: list[str] = []
         for stage in range(self.depth + 1):
-            code += [f"if phase == {PHASES * stage}:", *indent(self._pass(stage), 1)]
+            code += self._if(stage, Phase.PASS, self._pass(stage))
             if stage < self.depth:
-                finish, model_totals = self._finish(stage + 1), self._model_totals(stage + 1)
-                code += [f"if phase == {PHASES * stage + 1}:", *indent(finish or ["pass"], 1)]
-                if model_totals:
-                    code += [f"if phase == {PHASES * stage + 2}:", *indent(model_totals, 1)]
+                code += self._if(stage, Phase.TENSORS, self._finish(stage + 1) or ["pass"])
+                if model_totals := self._model_totals(stage + 1):
+                    code += self._if(stage, Phase.MODELS, model_totals)
         return code
+
+    def _if(self, stage: int, phase: Phase, statements: list[str]) -> list[str]:
+        return [f"if phase == {len(Phase) * stage + phase}:", *indent(statements, 1)]
 
     def _pass(self, stage: int) -> list[str]:
         """One pass over the elements of a chunk; the last one stores, the others sum."""
@@ -130,7 +131,7 @@ class Passes:
         for r in self.stages.reductions(stage, "all_sum"):
             column, width = self.total[r.target], len(self.total)
             add = f"sum_0 += real(totals, {width} * tensor + {column})"
-            own = f"if integer(tensors, {len(COLUMNS)} * tensor + {len(COLUMNS) - 1}) == chunk:"
+            own = f"if {cell('tensors', 'tensor', TensorColumn.MODEL)} == chunk:"
             code += ["sum_0 = 0.0", "for tensor in range(every):", *indent([own], 1)]
             code += [*indent([add], 2), f"put(model_totals, {width} * chunk + {column}, sum_0)"]
         return code
@@ -151,8 +152,8 @@ class Passes:
             column = self.partial[m.operands[0]]
             return f"{target} = real(partials, {len(self.partial)} * block + {column})"
         if m.operation in SIZES:
-            column = COLUMNS.index(m.operation)
-            return f"{target} = float64(integer(tensors, {len(COLUMNS)} * tensor + {column}))"
+            size = cell("tensors", "tensor", TensorColumn[m.operation.upper()])
+            return f"{target} = float64({size})"
         return line(m, "float64", self.names)
 
     def _casts(self, constants: Iterable[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from ...tape import Instruction
 from ..writing import Names, statement
 
@@ -42,3 +44,13 @@ def line(instruction: Instruction, dtype: str, names: Names) -> str:
 def largest(name: str, other: str) -> str:
     """The larger of two, NaN if either is."""
     return _OPERATIONS["maximum"].format(name, other)
+
+
+def header(column: IntEnum) -> str:
+    """An integer of the launch's header."""
+    return f"integer(launch, {column:d})"
+
+
+def cell(table: str, row: str, column: IntEnum) -> str:
+    """An integer of a table whose columns are an enumeration's."""
+    return f"integer({table}, {len(type(column))} * {row} + {column:d})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +13,20 @@ from triton.runtime.jit import JITFunction
 
 from ...errors import ThalwegError, UsageError
 from ...tape import Program
-from ..formats import spread
+from ..base import KernelCache, Launch
+from ..formats import Format
 from ..stages import Stages
-from ..tables import Blocks, Floats, Ints
-from ..writing import columns
+from ..tables import Floats, Ints
+from .build import build
 from .forms import gather
+from .lift import source
 from .passes import kept
 from .pieces import Pieces
 
+if TYPE_CHECKING:
+    from ..base import Device
+
 CHUNK = 4096  # elements of a program instance: many, small enough to be spread evenly
-_CHOICES = 16  # of tensors to step, remembered
 TILE = 1024  # elements that one iterates over: 8 for each of its 128 threads
 
 # Contraction would be another rounding than that of the formats' own definition, and what waits for
@@ -52,32 +56,23 @@ class Phase(NamedTuple):
         return [*before, *self.given, *([aligned] if "ALIGNED" in names else [])]
 
 
-class Launch:
-    """Kernels with the tables they read; call it to step every tensor once.
+class TritonLaunch(Launch):
+    """Kernels of a GPU with their tables.
 
-    Write addresses into `pointers`, values into `scalars`, then call. The step number and the
-    scalar slots advance by themselves, on the device: a step waits for nothing, and a CUDA graph
-    can hold it once it has been taken outside of one.
+    The step number and the scalar slots advance on the device: a step waits for nothing, and a CUDA
+    graph can hold it once it has been taken outside of one.
 
     Args:
-        program: what to compute.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
-        shapes: of every tensor; all of its arrays are contiguous.
-        rows: the row of scalars that each tensor is stepped with.
-        models: the model that each belongs to, for norms over all tensors of one; by default all
-            belong to one.
+        program, formats, shapes, rows, models: as of `Launch`.
         seed: of the random bits that formats round by.
         device: where all of it is; "cpu" under TRITON_INTERPRET=1 alone.
 
     Raises:
         UsageError: Triton cannot run there.
-
-    Attributes:
-        pointers: int64 (tensors, parts): the address of each array of each tensor, in the
-            program's order of arrays; two where its format has two parts.
-        scalars: float64 (rows, scalars) on the device: hyperparameters, scalar slots and t of each
-            row, in the program's order; t is the number of steps taken.
     """
+
+    chunk_size: ClassVar[int | None] = CHUNK
+    scalars: Tensor
 
     def __init__(
         self,
@@ -87,37 +82,32 @@ class Launch:
         rows: Ints,
         models: Ints | None = None,
         seed: int = 0,
-        device: torch.device | str = "cuda",
+        device: Device = "cuda",
     ) -> None:
-        from . import kernels
-
-        self.program, self.device, self._rows = program, torch.device(device), rows
+        self.device = torch.device(device)
         _check(self.device)
-        self._kernels = kernels(program, formats)
-        forms = spread(formats, len(program.arrays))
-        count = int(rows.max(initial=-1)) + 1
-        self.pointers: Ints = np.zeros((len(shapes), columns(program, forms)[1]), np.int64)
+        super().__init__(program, formats, shapes, rows, models)
+        self._kernels = KERNELS.get(program, formats)
         self._sent: Ints = self.pointers - 1
         self._table, self._aligned = self._on_device(self.pointers), True
         # Memory for an upload that a graph captures, and what graphs read that have captured one.
         self._reserve: Tensor | None = None
         self._captured: list[Any] = []
-        self.scalars = self._room(count, len(program.scalars))
+        self.scalars = self._room(self.row_count, len(program.scalars))
         self._memory: dict[str, Any] = {
             "scalars": self.scalars,
-            "constants": self._room(count, len(kept(program))),
+            "constants": self._room(self.row_count, len(kept(program))),
             "seed": self._on_device(np.array([seed], np.int64)),
         }
-        self._blocks = Blocks(shapes, rows, program.sums("channel_sum"), models, CHUNK)
-        self._pieces = Pieces(self._blocks, CHUNK)
-        self._choices: dict[bytes, list[Phase]] = {}
+        self._pieces = Pieces(self.blocks, CHUNK)
         if program.middle:
             self._reduce()
         self.only(np.arange(len(shapes)))
+        self._warm_up()
 
     def _reduce(self) -> None:
         """Room for the sums of every block, tensor and model."""
-        stages, blocks, pieces = Stages(self.program), self._blocks, self._pieces
+        stages, blocks, pieces = Stages(self.program), self.blocks, self._pieces
         partials = self._room(pieces.count, len(stages.partial))
         each = self._room(blocks.blocks, len(stages.partial)) if pieces.split else partials
         self._memory |= {
@@ -131,38 +121,20 @@ class Launch:
             "WIDTH": len(stages.partial),
         }
 
-    def only(self, tensors: Ints) -> None:
-        """From now on step these tensors alone; a row that loses all of its own stands still.
-
-        Args:
-            tensors: their numbers, in any order.
-        """
-        key = tensors.tobytes()
-        if key not in self._choices:
-            if len(self._choices) == _CHOICES:
-                self._choices.clear()
-            self._choices[key] = self._choice(tensors)
-        self._phases = self._choices[key]
-        for name in ("partials", "channels"):
-            if name in self._memory:
-                self._memory[name].zero_()  # what stands still adds nothing to sums over all
-
-    def _choice(self, tensors: Ints) -> list[Phase]:
+    def _selection(self, tensors: Ints) -> list[Phase]:
         """The launches of a step of these tensors."""
-        last, sums = (
-            table[np.isin(table[:, 0], tensors)]
-            for table in (self._blocks.pieces, self._pieces.chunks)
-        )
-        moving = np.unique(self._rows[tensors])
-        self._memory |= {"chunks": self._on_device(last), "moving": self._on_device(moving)}
+        moving = self.rows_of(tensors)
+        last = self._on_device(self.chunks_of(tensors, self.blocks.pieces))
+        self._memory |= {"chunks": last, "moving": self._on_device(moving)}
+        sums = self.chunks_of(tensors, self._pieces.chunks)
         summed = {"chunks": self._on_device(sums)}
         phases = [self._phase("prologue", len(moving), warps=1)]
         for stage in range(Stages(self.program).depth):
             phases += [
                 self._phase(f"measure_{stage}", len(sums), summed),
-                self._phase("gather", self._blocks.blocks if self._pieces.split else 0),
-                self._phase(f"finish_{stage + 1}", len(self._blocks.table)),
-                self._phase(f"model_totals_{stage + 1}", self._blocks.models),
+                self._phase("gather", self.blocks.blocks if self._pieces.split else 0),
+                self._phase(f"finish_{stage + 1}", len(self.blocks.table)),
+                self._phase(f"model_totals_{stage + 1}", self.blocks.models),
             ]
         phases.append(self._phase("step", len(last)))
         return [phase for phase in phases if phase is not None]
@@ -178,17 +150,18 @@ class Launch:
         names = [name for name in kernel.arg_names if name not in ("pointers", "ALIGNED")]
         return Phase(kernel, items, [memory[name] for name in names], warps)
 
-    def write(self, column: int, values: Floats) -> None:
-        """Write scalars of all rows, from a column on, without waiting for the device.
+    def _select(self, selection: list[Phase]) -> None:
+        self._phases = selection
+        for name in ("partials", "channels"):
+            if name in self._memory:
+                self._memory[name].zero_()  # what stands still adds nothing to sums over all
 
-        Args:
-            column: the first.
-            values: float64 (rows, columns).
-        """
+    def write(self, first: str, values: Floats) -> None:
+        column = self.program.scalars.index(first)
         self.scalars[:, column : column + values.shape[1]] = self._staged(values)
 
-    def __call__(self) -> None:
-        """Step once, on the device's current stream."""
+    def __call__(self, threads: int = 1) -> None:
+        """Step every selected tensor once, on the device's current stream."""
         table = self._table
         if self._capturing():
             # A graph has a table of its own, as it may run when others have changed this one.
@@ -209,8 +182,8 @@ class Launch:
                 given = phase.arguments(table, aligned)
                 phase.kernel[(phase.items,)](*given, num_warps=phase.warps, **_SETTINGS)
 
-    def compile(self) -> None:
-        """Have the kernels ready, so that what hinders that is known before anything is stepped."""
+    def _warm_up(self) -> None:
+        """Have Triton compile the kernels, so that what hinders it is known before any step."""
         if isinstance(gather, JITFunction):
             with self._current():
                 for phase in self._phases:
@@ -253,3 +226,11 @@ def _check(device: torch.device) -> None:
             f"{'set to 1' if device.type == 'cpu' else 'unset'} before triton is imported: "
             "the interpreter runs on the processor, compiled kernels on the GPU"
         )
+
+
+def _compile(name: str, program: Program, formats: tuple[Format, ...]) -> dict[str, Any]:
+    """The kernels of a program by name."""
+    return build(name, source(program, [each.name for each in formats]))
+
+
+KERNELS = KernelCache(_compile)

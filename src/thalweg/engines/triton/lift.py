@@ -31,7 +31,7 @@ block present first_block own first width blocks model begin end largest larger 
 whose key range nan None True False min max float int bool len print abs sum
 """
 _RESERVED = frozenset(re.findall(r"\w+", _HEAD + _WORDS + " ".join(OPERATIONS.values())))
-_PREFIXES = ("c_", "sum_", "add_", "measure_", "finish_", "grand_", *elements.PREFIXES)
+_PREFIXES = ("c_", "sum_", "add_", "measure_", "finish_", "model_totals_", *elements.PREFIXES)
 
 
 def source(program: Program, formats: str | Sequence[str]) -> str:

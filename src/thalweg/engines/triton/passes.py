@@ -2,27 +2,23 @@
 
 A tensor is cut into blocks: its channels, or pieces of equal size where nothing is summed per
 channel. `measure_s` sums, for every block, what stage s + 1 needs; `finish_s` adds the blocks of
-each tensor up, `grand_s` the tensors of each model; `step` goes over the elements a last time. All
-sums are float64 and in an order of their own, whatever the GPU does when.
+each tensor up, `model_totals_s` the tensors of each model; `step` goes over the elements a last
+time. All sums are float64 and in an order of their own, whatever the GPU does when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, ROW, SIZES, TENSOR, Instruction, Program
 from ..formats import BLOCK
 from ..stages import Stages
-from ..tables import COLUMNS
+from ..tables import Chunk, TensorColumn
 from ..writing import indent, operand
 from .elements import Elements
-from .text import call, function, line
-
-_HEAD = """\
-chunk = tl.program_id(0).to(tl.int64)
-tensor, start = tl.load(chunks + {width} * chunk), tl.load(chunks + {width} * chunk + 1)
-stop, row = tl.load(chunks + {width} * chunk + 2), tl.load(chunks + {width} * chunk + 3)
-"""
+from .pieces import PieceChunk
+from .text import call, cell, function, line
 
 # Full tiles need no mask, so that their elements come 16 bytes at a time.
 _TILES = """\
@@ -100,7 +96,7 @@ class Passes:
         tile += [*self._middle(within, "inside"), *self._casts(channel)]
         tile += [line(b, elements.number, self.inside) for b in stage.body]
         tile += elements.write(self.inside)
-        body = _HEAD.format(width=4).splitlines()
+        body = _head(Chunk)
         body += ["start = tl.multiple_of(start, 16)", *elements.bases(elements.touched)]
         body += [*elements.noises(), *self._known(known, within)]
         body += [_of_tensor("first"), _of_tensor("width")] if within else []
@@ -143,8 +139,7 @@ class Passes:
         tail += [f"{s} += tl.where(i < end, {a}, 0.0)" for s, a in zip(sums, added, strict=True)]
         known = [c for c in stage.constants if c not in channel]
         by_channel = self.program.sums("channel_sum")
-        body = _HEAD.format(width=5).splitlines()
-        body += ["piece = tl.load(chunks + 5 * chunk + 4)"]
+        body = _head(PieceChunk)
         body += [] if by_channel else ["start = tl.multiple_of(start, 16)"]
         body += [*elements.bases(stage.arrays), *self._known(known, within)]
         body += [*([_of_tensor("first")] if within else []), _of_tensor("width")]
@@ -214,7 +209,7 @@ class Passes:
         found = self.stages.reductions(stage, "all_sum")
         if not found:
             return []
-        width, columns = len(self.stages.total), len(COLUMNS)
+        width, model = len(self.stages.total), TensorColumn.MODEL
         body = ["model, count = tl.program_id(0), tl.load(every)", "lanes = tl.arange(0, TILE)"]
         for r in found:
             column = self.stages.total[r.target]
@@ -222,8 +217,7 @@ class Passes:
                 "sum_0 = tl.zeros((TILE,), tl.float64)",
                 "for at in range(0, count, TILE):",
                 "    i = at + lanes",
-                f"    whose = tl.load(tensors + {columns} * i + {COLUMNS.index('model')}, "
-                "mask=i < count, other=-1)",
+                f"    whose = tl.load({cell('tensors', 'i', model)}, mask=i < count, other=-1)",
                 f"    sum_0 += tl.load(totals + {width} * i + {column}, "
                 "mask=whose == model, other=0.0)",
                 f"tl.store(model_totals + {width} * model + {column}, tl.sum(sum_0))",
@@ -281,8 +275,21 @@ class Passes:
 
 
 def _of_tensor(column: str, target: str = "") -> str:
-    place = f"tensors + {len(COLUMNS)} * tensor + {COLUMNS.index(column)}"
+    place = cell("tensors", "tensor", TensorColumn[column.upper()])
     return f"{target or column} = tl.load({place})"
+
+
+def _head(columns: type[IntEnum]) -> list[str]:
+    """What is read of a chunk, under the names that the kernels give it."""
+    names = {"FIRST": "start"}
+    return [
+        "chunk = tl.program_id(0).to(tl.int64)",
+        *(
+            f"{names.get(column.name, column.name.lower())} = "
+            f"tl.load({cell('chunks', 'chunk', column)})"
+            for column in columns
+        ),
+    ]
 
 
 def _filled(

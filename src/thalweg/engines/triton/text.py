@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from ...tape import Instruction
 from ..writing import Names, indent, statement
@@ -39,6 +40,11 @@ OPERATIONS = {
 def line(instruction: Instruction, dtype: str, names: Names) -> str:
     """An instruction as a statement; `dtype` is that of its literals."""
     return statement(OPERATIONS, instruction, dtype, names)
+
+
+def cell(table: str, row: str, column: IntEnum) -> str:
+    """The place of an integer in a table whose columns are an enumeration's."""
+    return f"{table} + {len(type(column))} * {row} + {column:d}"
 
 
 def function(name: str, parameters: Sequence[str], body: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ....engines import registry
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
 from ..layouts import real
@@ -34,13 +35,11 @@ class Compiled(Launched):
         keeping: Keeping,
         apart: bool = False,
     ) -> None:
-        from ....engines import numba as engine
-
         super().__init__(rule, items, apart)
         keys = [items[0].keys[slot] for slot in self.updated]
         rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
         shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = launch = engine.Launch(
+        self.launch = launch = registry.named("numba").launch(
             self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream
         )
         launch.scalars[:, self.width :] = rows

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....engines import registry
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
 from ..layouts import real, trouble_in_memory
@@ -50,16 +51,15 @@ class OnDevice(Launched):
         apart: bool = False,
         capturable: bool = False,
     ) -> None:
-        from ....engines import triton as engine
-
         super().__init__(rule, items, apart)
         device, keys = items[0].parameter.device, [items[0].keys[slot] for slot in self.updated]
         rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
         shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = engine.Launch(
+        self.launch = registry.named("triton").launch(
             self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream, device=device
         )
-        self.launch.write(self.width, rows)
+        self.names = self.program.scalars
+        self.launch.write(self.names[self.width], rows)
         self.numbers, self.sent = np.zeros((len(rows), self.width)), False
         self.live: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.rows_of_group: dict[int, Tensor] = {}
@@ -80,7 +80,6 @@ class OnDevice(Launched):
         self.versions = list(map(_version, self.seen))
         here = [(k, i.state["step"]) for k, i in enumerate(items) if i.counts]
         self.watch([Number(k, x, 0) for k, x in here if x.device.type == "cpu"])
-        self.launch.compile()
 
     def _choose(self, going: Sequence[int]) -> None:
         """Gather what advances on the device with a step of these items."""
@@ -121,7 +120,7 @@ class OnDevice(Launched):
             return
         launch = self.launch
         if not self.sent:
-            launch.write(0, self.numbers)
+            launch.write(self.names[0], self.numbers)
             self.sent = True
         for (_, column), (rows, value) in self.live.items():
             launch.scalars[rows, column] = value.to(launch.scalars.dtype)
