@@ -301,7 +301,7 @@ def test_where_numba_refuses_the_eager_engine_steps_in(
         raise NotImplementedError("no such machine")
 
     monkeypatch.setattr(build, "build", refuse)
-    dispatch.warn_once.cache_clear()
+    dispatch._warn_once.cache_clear()
     theta, gradients = problem("float64")
     p = torch.nn.Parameter(torch.from_numpy(theta.copy()))
     optimizer = from_rule(tried)([p])

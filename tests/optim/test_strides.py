@@ -14,8 +14,7 @@ from torch import Tensor
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Compare, Gradients, away_from_zero, parameters, train, twins
 from thalweg.errors import UsageError
-from thalweg.optim.stepping.dispatch import trouble_with
-from thalweg.optim.stepping.layouts import order
+from thalweg.optim.stepping.layouts import order, trouble_in_memory
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 
@@ -102,7 +101,7 @@ def test_a_parameter_that_is_marked_as_conjugated() -> None:
     """torch refuses it."""
     (z,) = [away_from_zero((5,), torch.complex128, torch.Generator().manual_seed(0))]
     marked, plain = z.clone().conj().requires_grad_(), z.conj().resolve_conj().requires_grad_()
-    assert "conjugates" in trouble_with(marked)
+    assert "conjugates" in trouble_in_memory(marked)
     optimizers, gradients = [ours.Adam([p], lr=0.1) for p in (marked, plain)], Gradients()
     for _ in range(5):
         gradients.give([marked], [plain])
@@ -194,8 +193,8 @@ def test_orders() -> None:
     assert order(x[..., ::2]) is None
     assert order(torch.zeros(3, 1).expand(3, 4)) is None
     assert order(torch.zeros(())) == ()
-    assert trouble_with(x.mT) == ""
-    assert "gaps" in trouble_with(x[:, :, ::2])
+    assert trouble_in_memory(x.mT) == ""
+    assert "gaps" in trouble_in_memory(x[:, :, ::2])
 
 
 @pytest.mark.parametrize(

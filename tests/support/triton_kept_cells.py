@@ -115,7 +115,9 @@ def batch_steps_as_torch(name: str, capturable: bool, changed: str) -> None:
 
     import thalweg
     from oracles import TOLERANCE, assert_agree
-    from thalweg.optim.stepping.batches.gpu import OnDevice, trouble_with_device
+    from thalweg.engines.registry import named
+    from thalweg.optim.stepping.batches.gpu import OnDevice
+    from thalweg.optim.stepping.dispatch import trouble_with
     from thalweg.optim.stepping.plan import begin
 
     torch.manual_seed(0)
@@ -124,14 +126,15 @@ def batch_steps_as_torch(name: str, capturable: bool, changed: str) -> None:
     with torch.no_grad():
         ours[3].data = ours[3].data.contiguous(memory_format=torch.channels_last)
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
-    assert [trouble_with_device(p) for p in ours] == [""] * 4
+    engine = named("triton")
+    assert [trouble_with(engine, p) for p in ours] == [""] * 4
     mine = getattr(thalweg.optim, name)(ours, lr=0.01)
     torchs = getattr(torch.optim, name)(theirs, lr=0.01)
     form, hyper = mine.rule(mine.param_groups[0]), mine.hyper(mine.param_groups[0])
     for p in ours:
         p.grad = torch.zeros_like(p)
     items = [begin(mine, p, 0, form, hyper) for p in ours]
-    batch = OnDevice(form, items, [hyper], mine.keeping, apart=True, capturable=capturable)
+    batch = OnDevice(engine, form, items, [hyper], mine.keeping, True, capturable)
     live = torch.tensor(0.05)
     for step in range(5):
         if step == 2 and changed:
@@ -170,9 +173,10 @@ def what_the_engine_refuses() -> None:
     import pytest
     import torch
 
+    from thalweg.engines.registry import named
     from thalweg.engines.triton.launch import TritonLaunch
     from thalweg.errors import UsageError
-    from thalweg.optim.stepping.batches.gpu import trouble_with_device
+    from thalweg.optim.stepping.dispatch import trouble_with
     from thalweg.rules import find
     from thalweg.tape import trace
 
@@ -180,6 +184,7 @@ def what_the_engine_refuses() -> None:
         TritonLaunch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="cuda")
     with pytest.raises(UsageError, match="device='meta' is unknown to Triton"):
         TritonLaunch(trace(find("sgd")), "float32", [(3,)], np.array([0]), device="meta")
+    engine = named("triton")
     troubles = {
         "it is on meta": torch.nn.Parameter(torch.zeros(3, device="meta")),
         "its dtype is torch.float8_e5m2": torch.zeros(3).to(torch.float8_e5m2),
@@ -189,9 +194,9 @@ def what_the_engine_refuses() -> None:
         "it is a Strange": torch.zeros(3).as_subclass(type("Strange", (torch.Tensor,), {})),
     }
     for text, x in troubles.items():
-        assert text in trouble_with_device(x), text
+        assert text in trouble_with(engine, x), text
     del os.environ["TRITON_INTERPRET"]
-    assert trouble_with_device(torch.zeros(3)) == "it is on cpu"
+    assert trouble_with(engine, torch.zeros(3)) == "it is on cpu"
     os.environ["TRITON_INTERPRET"] = "1"
 
 

@@ -99,5 +99,17 @@ def engine_for(
     raise UsageError(f"no compiled engine steps tensors on device={str(device)!r}: {why}")
 
 
+def trouble_with_device(device: Device) -> str:
+    """What keeps all engines from stepping tensors of a device; empty if one can.
+
+    Args:
+        device: where the tensors are.
+    """
+    reasons = [engine.trouble_with_device(device) for engine in engines_for(device)]
+    if "" in reasons:
+        return ""
+    return "; ".join(reasons) or "no compiled engine is for such a device"
+
+
 register(NumbaEngine())
 register(TritonEngine())

@@ -16,12 +16,14 @@ from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.optim import optimizer as torch_optimizer
 
+from ..engines import registry
+from ..engines.registry import AUTO, EAGER
 from ..errors import ThalwegError, UsageError
 from ..rules.core import Rule
 from .options import DEFAULTS, CommonOptions, full_signature, with_defaults
-from .stepping.dispatch import KERNELS
+from .stepping.dispatch import trouble_with
 from .stepping.finite import all_finite
-from .stepping.plan import ENGINES, Plan
+from .stepping.plan import Plan
 from .stepping.precision import Keeping, unpacked
 
 # Options by which torch's classes choose an implementation. Here the engine is chosen by device and
@@ -80,8 +82,8 @@ class RuleOptimizer(torch.optim.Optimizer):
     ) -> None:
         options = with_defaults(common, DEFAULTS, type(self).__name__)
         engine = options["engine"]
-        if engine not in ENGINES:
-            raise UsageError(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
+        if engine not in (AUTO, EAGER):
+            registry.named(engine)
         self.engine, self.skip_nonfinite = engine, options["skip_nonfinite"]
         self.keeping = Keeping(**{f.name: options[f.name] for f in fields(Keeping)})
         self.skipped = 0
@@ -246,7 +248,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise UsageError(f"Invalid {label}: {value!r}; {trouble}")
 
     def _check_parameters(self, parameters: list[Tensor]) -> None:
-        trouble_with = KERNELS.get(self.engine)
+        engine = None if self.engine in (AUTO, EAGER) else registry.named(self.engine)
         for index, p in enumerate(parameters):
             steps = p.is_floating_point() or p.is_complex()
             # A frozen Parameter of integers is a quantized weight; any other tensor is a mistake.
@@ -255,7 +257,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                     f"parameter {index} of the group has dtype {p.dtype}: only floating-point "
                     "and complex parameters have gradients to step along; leave it out"
                 )
-            if trouble_with and steps and (trouble := trouble_with(p)):
+            if engine and steps and (trouble := trouble_with(engine, p)):
                 raise UsageError(f"engine={self.engine!r} cannot step parameter {index}: {trouble}")
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from ..engines.registry import trouble_with_device
 from ..errors import UsageError
-from ..optim.stepping.batches.gpu import trouble_with_device
 
 CPU = torch.device("cpu")
 AUTO = "auto"
@@ -62,7 +62,7 @@ def why_unusable(device: torch.device) -> str:
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         return f"there {'is' if count == 1 else 'are'} {count}, counted from cuda:0"
-    return trouble_with_device(torch.zeros(1, device=device))
+    return trouble_with_device(device)
 
 
 def synchronize(device: torch.device) -> None:

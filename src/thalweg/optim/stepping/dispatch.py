@@ -4,83 +4,113 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...engines import registry
+from ...engines.base import Engine
 from ...engines.formats import FORMATS
+from ...engines.registry import AUTO, EAGER
 from ...errors import UsageError
 from ...rules.core import Rule
 from ...tape import THETA, trace
 from .audit.libtorch import fits, is_plain
 from .batches.base import Item
 from .batches.global_norm import measures_all
-from .batches.gpu import trouble_with_device
 from .dtensor import local
 from .layouts import order, trouble_in_memory
 from .precision import COMPENSATION, named
 
-Launches = list[tuple[str, list[Item]]]
+Launches = list[tuple[Engine, list[Item]]]
+
+NONE_FAILED: Mapping[str, str] = MappingProxyType({})
 
 
-def trouble_with(parameter: Tensor) -> str:
-    """What keeps a parameter from the compiled CPU engine, if anything does."""
-    if not _numba_is_here():
-        return "numba is not installed (pip install numba)"
-    parameter = local(parameter)
-    if parameter.device.type != "cpu":
-        return f"it is on {parameter.device}"
-    return trouble_in_memory(parameter)
+def trouble_with(engine: Engine, parameter: Tensor) -> str:
+    """What keeps an engine from stepping a parameter; empty if nothing does."""
+    memory = local(parameter)
+    return engine.trouble_with_device(memory.device) or trouble_in_memory(memory)
 
 
-# The engines that step all their parameters at once, and what keeps a parameter from each.
-KERNELS: Mapping[str, Callable[[Tensor], str]] = {
-    "numba": trouble_with,
-    "triton": trouble_with_device,
-}
-
-
-def divide(rule: Rule, items: Sequence[Item], engine: str) -> tuple[Launches, list[Item]]:
+def divide(
+    rule: Rule, items: Sequence[Item], engine: str, failed: Mapping[str, str] = NONE_FAILED
+) -> tuple[Launches, list[Item]]:
     """The items that step in one launch each time, with the engine of it; and the others.
 
     Args:
         rule: of all of them.
         items: the parameters.
-        engine: which of `KERNELS` must take them; "auto" for whichever can, "eager" for none.
+        engine: the name of the engine that must take them; "auto" for any that can, "eager" for
+            none.
+        failed: the engines that could make no launch of these, by name, and why.
 
     Raises:
-        UsageError: the engine that must take them cannot.
+        UsageError: the engine that must take them cannot, or there is none of this name.
     """
+    if engine == EAGER:
+        return [], list(items)
+    required = None if engine == AUTO else registry.named(engine)
     slow: list[Item] = []
     found: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
-    if engine == "eager":
-        return [], list(items)
     shared = _overlapping([_written(item, rule) for item in items])
     for index, item in enumerate(items):
-        chosen = engine if engine in KERNELS else _engine_of(item.parameter)
-        trouble = KERNELS[chosen](item.parameter)
+        trouble = trouble_with(required, item.parameter) if required else ""
+        trouble = trouble or trouble_in_memory(item.parameter)
         if not trouble and index in shared:
             trouble = "it or its state shares memory with another that is stepped"
+        trouble = trouble or _trouble_around(item, rule)
         if not trouble:
-            trouble = _trouble_around(item, rule)
-        if trouble and engine == chosen:
-            raise UsageError(f"engine={engine!r} cannot step this parameter: {trouble}")
-        if chosen in trouble:  # it is not installed, or cannot work here
-            warn_once(trouble)
-        if trouble:
-            slow.append(item)
+            found[_sort(rule, item)].append(item)
+        elif required:
+            raise _refusal(engine, trouble)
         else:
-            found[chosen, *_sort(rule, item)].append(item)
-    return [(engine, alike) for (engine, *_), alike in found.items()], slow
+            slow.append(item)
+    launches: Launches = []
+    for alike in found.values():
+        chosen = _engine_for(rule, alike[0], required, failed)
+        if chosen is None:
+            slow += alike
+        else:
+            launches.append((chosen, alike))
+    return launches, slow
 
 
-def _engine_of(parameter: Tensor) -> str:
-    """The engine of a parameter's device."""
-    return "triton" if parameter.device.type == "cuda" else "numba"
+def _engine_for(
+    rule: Rule, item: Item, required: Engine | None, failed: Mapping[str, str]
+) -> Engine | None:
+    """The engine that steps an item and all that agree with it; None if none can.
+
+    Raises:
+        UsageError: the engine that must take it cannot.
+    """
+    program, device = trace(rule), item.parameter.device
+    formats = [item.formats[array] for array in program.arrays]
+    reasons = []
+    for engine in [required] if required else registry.engines_for(device):
+        trouble = (
+            failed.get(engine.name)
+            or engine.trouble_with_device(device)
+            or engine.trouble_with_program(program, formats)
+        )
+        if not trouble:
+            for reason in failed.values():
+                _warn_once(f"thalweg steps with the {engine.name} engine instead: {reason}")
+            return engine
+        reasons.append(trouble)
+    if required:
+        raise _refusal(required.name, reasons[0])
+    for reason in reasons:
+        warn_of_eager(reason)
+    return None
+
+
+def _refusal(engine: str, trouble: str) -> UsageError:
+    return UsageError(f"engine={engine!r} cannot step this parameter: {trouble}")
 
 
 def _sort(rule: Rule, item: Item) -> tuple[Any, ...]:
@@ -158,16 +188,11 @@ def _overlapping(written: Sequence[Sequence[Tensor]]) -> set[int]:
     return found
 
 
-@cache
-def _numba_is_here() -> bool:
-    return find_spec("numba") is not None
-
-
-@cache
-def warn_once(reason: str) -> None:
+def warn_of_eager(reason: str) -> None:
     """Say once in this process that the eager engine steps in, and why."""
-    warnings.warn(
-        f"thalweg steps with the eager engine, which is slower: {reason}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    _warn_once(f"thalweg steps with the eager engine, which is slower: {reason}")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

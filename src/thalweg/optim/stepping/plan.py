@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...engines.base import Engine
 from ...engines.formats import COMPENSATED
+from ...engines.registry import AUTO, EAGER
 from ...errors import UsageError
 from ...rules.core import Rule, RuleError
 from ...tape import GRADIENT, THETA, trace
@@ -23,15 +24,13 @@ from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
 from .batches.gpu import OnDevice
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
-from .dispatch import KERNELS, divide, warn_once
+from .dispatch import NONE_FAILED, divide
 from .dtensor import Shards, local
 from .modes import watched
 from .precision import COMPENSATION, Keeping, check_memory, named
 
 if TYPE_CHECKING:
     from ..optimizer import RuleOptimizer
-
-ENGINES = ("auto", *KERNELS, "eager")
 
 _SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
 
@@ -78,7 +77,7 @@ class Plan:
         )
         self.capturable = any(group.get("capturable") for group in optimizer.param_groups)
         self.watched = watched()
-        engine = "eager" if self.watched else optimizer.engine
+        engine = EAGER if self.watched else optimizer.engine
         self.idle: list[Tensor] = []
         self.shards = Shards()
         found: dict[tuple[Rule, torch.dtype, type[Eager] | None], list[Item]] = defaultdict(list)
@@ -156,32 +155,50 @@ class Plan:
         return True
 
     def _batches(
-        self, rule: Rule, items: Sequence[Item], keeping: Keeping, chosen: str
+        self,
+        rule: Rule,
+        items: Sequence[Item],
+        keeping: Keeping,
+        chosen: str,
+        failed: Mapping[str, str] = NONE_FAILED,
     ) -> list[Batch]:
-        """The items of one rule and dtype, those first that a compiled engine takes."""
+        """The items of one rule and dtype, those first that a compiled engine takes.
+
+        Args:
+            rule: of all of them.
+            items: the parameters.
+            keeping: how the optimizer rounds.
+            chosen: the engine, as of `divide`.
+            failed: as of `divide`.
+        """
         hypers = [group.hyper for group in self.groups]
-        launches, slow = divide(rule, items, chosen)
+        launches, slow = divide(rule, items, chosen, failed)
         whole = Together if measures_all(rule) else Eager
         if whole is Together and (slow or len(launches) > 1):
             return [Together(rule, items, hypers, keeping)]
         batches: list[Batch] = []
         for engine, alike in launches:
             try:
-                batches.append(self._compiled(engine)(rule, alike, hypers, keeping, self.apart))
+                batches.append(self._compiled(engine, rule, alike, keeping))
             except RuleError:
                 raise
             except Exception as error:
-                if chosen == engine:
+                if chosen == engine.name:
                     raise
-                warn_once(f"no kernel for {rule.name}: {type(error).__name__}: {error}")
-                slow += alike
+                # An engine that cannot compile leaves its parameters to the others.
+                why = f"no kernel for {rule.name}: {type(error).__name__}: {error}"
+                others = {**failed, engine.name: why}
+                batches += self._batches(rule, alike, keeping, chosen, others)
         return [*batches, whole(rule, slow, hypers, keeping)] if slow else batches
 
-    def _compiled(self, engine: str) -> Callable[..., Batch]:
-        """What makes a batch for an engine."""
-        if engine == "numba":
-            return Compiled
-        return partial(OnDevice, capturable=self.capturable)
+    def _compiled(
+        self, engine: Engine, rule: Rule, items: Sequence[Item], keeping: Keeping
+    ) -> Batch:
+        """The batch of items that an engine steps by one launch."""
+        hypers = [group.hyper for group in self.groups]
+        if engine.asynchronous:
+            return OnDevice(engine, rule, items, hypers, keeping, self.apart, self.capturable)
+        return Compiled(engine, rule, items, hypers, keeping, self.apart)
 
 
 _NOT_PLAIN = (
@@ -242,7 +259,7 @@ def _special(optimizer: RuleOptimizer, parameter: Tensor, group: Group) -> type[
         by_rows = optimizer.lazy or steps_by_rows(group.rule)
         if not (takes and (by_rows or (optimizer.densifies and begins_at_rest(group.rule)))):
             raise refusal(group.rule, layout)
-        if optimizer.engine in KERNELS:
+        if optimizer.engine not in (AUTO, EAGER):
             raise UsageError(
                 f"engine={optimizer.engine!r} cannot step this parameter: its gradient is sparse"
             )

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ....engines import registry
+from ....engines.base import Engine
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
-from ..layouts import real
 from ..precision import Keeping
 from .base import Hyper, Item
 from .kernel import Launched
@@ -20,6 +19,7 @@ class Compiled(Launched):
     """Stepped by one launch of a compiled kernel of the CPU.
 
     Args:
+        engine: what steps them.
         rule: the rule of all of them.
         items: the parameters, all of one dtype.
         hypers: the hyperparameters of every parameter group.
@@ -29,27 +29,20 @@ class Compiled(Launched):
 
     def __init__(
         self,
+        engine: Engine,
         rule: Rule,
         items: Sequence[Item],
         hypers: Sequence[Hyper],
         keeping: Keeping,
         apart: bool = False,
     ) -> None:
-        super().__init__(rule, items, apart)
-        keys = [items[0].keys[slot] for slot in self.updated]
-        rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
-        shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = launch = registry.named("numba").launch(
-            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream
-        )
-        launch.scalars[:, self.width :] = rows
+        super().__init__(engine, rule, items, keeping, apart)
+        scalars = self.launch.scalars
         for group in set(self.group_of_row.tolist()):
             self.follow(group, hypers[group])
         numbers = [Number(k, i.state["step"], 0) for k, i in enumerate(items) if i.counts]
-        for column, key in enumerate(keys, start=self.width):
-            places = launch.scalars[:, column].ctypes.data + launch.scalars.strides[0] * (
-                self.row_of_item
-            )
+        for column, key in enumerate(self.keys, start=self.width):
+            places = scalars[:, column].ctypes.data + scalars.strides[0] * self.row_of_item
             numbers += [Number(k, i.state[key], int(places[k])) for k, i in enumerate(items)]
         self.watch(numbers)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
 from itertools import chain
 from operator import attrgetter
 
@@ -13,15 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....engines import registry
+from ....engines.base import Engine
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
-from ..layouts import real, trouble_in_memory
 from ..precision import Keeping
 from .base import Hyper, Item
 from .kernel import Launched
-
-_OLDEST = (8, 0)  # compute capability
 
 _version = attrgetter("_version")
 
@@ -34,6 +28,7 @@ class OnDevice(Launched):
     is read there at every step.
 
     Args:
+        engine: what steps them.
         rule: the rule of all of them.
         items: the parameters, all of one dtype and device.
         hypers: the hyperparameters of every parameter group: numbers, or tensors of one element.
@@ -44,6 +39,7 @@ class OnDevice(Launched):
 
     def __init__(
         self,
+        engine: Engine,
         rule: Rule,
         items: Sequence[Item],
         hypers: Sequence[Hyper],
@@ -51,16 +47,9 @@ class OnDevice(Launched):
         apart: bool = False,
         capturable: bool = False,
     ) -> None:
-        super().__init__(rule, items, apart)
-        device, keys = items[0].parameter.device, [items[0].keys[slot] for slot in self.updated]
-        rows = self.divide([[float(i.state[key]) for i in items] for key in keys])
-        shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = registry.named("triton").launch(
-            self.program, self.formats, shapes, self.row_of_item, seed=keeping.stream, device=device
-        )
-        self.names = self.program.scalars
-        self.launch.write(self.names[self.width], rows)
-        self.numbers, self.sent = np.zeros((len(rows), self.width)), False
+        super().__init__(engine, rule, items, keeping, apart)
+        device = self.parameters[0].device
+        self.numbers, self.sent = np.zeros((len(self.group_of_row), self.width)), False
         self.live: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.rows_of_group: dict[int, Tensor] = {}
         for group in set(self.group_of_row.tolist()):
@@ -72,9 +61,8 @@ class OnDevice(Launched):
         for item in counting if capturable else ():
             item.state["step"] = item.state["step"].to(device)
         for item in items:
-            for key in keys:
+            for key in self.keys:
                 item.state[key] = item.state[key].to(device)
-        self.keys = keys
         self._choose(range(len(items)))
         self.seen = [*self.counts, *chain(*self.moved)]  # the numbers of all items
         self.versions = list(map(_version, self.seen))
@@ -100,7 +88,7 @@ class OnDevice(Launched):
         mine = np.flatnonzero(self.group_of_row == group)
         if not len(mine):
             return
-        for column, name in enumerate(self.launch.program.scalars[: self.width]):
+        for column, name in enumerate(self.program.scalars[: self.width]):
             value = hyper[name]
             self.live.pop((group, column), None)
             if isinstance(value, Tensor) and value.device == self.parameters[0].device:
@@ -120,7 +108,7 @@ class OnDevice(Launched):
             return
         launch = self.launch
         if not self.sent:
-            launch.write(self.names[0], self.numbers)
+            launch.write(self.program.scalars[0], self.numbers)
             self.sent = True
         for (_, column), (rows, value) in self.live.items():
             launch.scalars[rows, column] = value.to(launch.scalars.dtype)
@@ -135,29 +123,3 @@ class OnDevice(Launched):
             launch.scalars[self.rows, column] = fresh.to(launch.scalars.dtype)
         self.versions = list(map(_version, self.seen))
         self.audit.advance()
-
-
-def trouble_with_device(parameter: Tensor) -> str:
-    """What keeps a parameter from the GPU engine, if anything does."""
-    kind = parameter.device.type
-    if kind != "cuda" and not (kind == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
-        return f"it is on {parameter.device}"
-    if not _triton_is_here():
-        return "triton is not installed (pip install 'thalweg[gpu]')"
-    if kind == "cuda" and (trouble := _trouble_with_gpu(parameter.device)):
-        return trouble
-    return trouble_in_memory(parameter)
-
-
-@cache
-def _triton_is_here() -> bool:
-    return find_spec("triton") is not None
-
-
-@cache
-def _trouble_with_gpu(device: torch.device) -> str:
-    capability = torch.cuda.get_device_capability(device)
-    if torch.version.hip is None and capability < _OLDEST:
-        found, wanted = (".".join(map(str, x)) for x in (capability, _OLDEST))
-        return f"its GPU has compute capability {found}; the triton engine needs {wanted}"
-    return ""

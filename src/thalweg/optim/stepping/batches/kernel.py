@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ....engines.formats import spread
+from ....engines.base import Engine
 from ....engines.tables import Floats
-from ....engines.writing import columns
 from ....errors import UsageError
 from ....rules.core import Rule
 from ....tape import GRADIENT, trace
@@ -20,7 +18,8 @@ from ..audit import tables
 from ..audit.audit import make_audit
 from ..audit.libtorch import extent, fits
 from ..audit.subjects import Array, Gradients, Number, Subjects
-from ..layouts import order
+from ..layouts import order, real
+from ..precision import Keeping
 from .base import Item, gradient_of
 
 
@@ -30,14 +29,16 @@ class Launched(ABC):
     A kernel trusts its addresses, so before every step all tensors are audited.
 
     Args:
+        engine: what steps them.
         rule: the rule of all of them.
         items: the parameters, all of one dtype and device.
+        keeping: how the optimizer rounds.
         apart: whether each has a row of scalars of its own, so that any of them may rest.
     """
 
-    launch: Any  # the engine's
-
-    def __init__(self, rule: Rule, items: Sequence[Item], apart: bool) -> None:
+    def __init__(
+        self, engine: Engine, rule: Rule, items: Sequence[Item], keeping: Keeping, apart: bool
+    ) -> None:
         self.program = program = trace(rule)
         self.items, self.apart = items, apart
         self.parameters = [item.parameter for item in items]
@@ -46,6 +47,18 @@ class Launched(ABC):
         self.width = len(program.scalars) - 1 - len(self.updated)  # of the hyperparameters
         self.orders = [None if p.is_contiguous() else order(p) for p in self.parameters]
         self.resting = [False]  # of each item, or of all
+        self.keys = [items[0].keys[slot] for slot in self.updated]
+        rows = self.divide([[float(i.state[key]) for i in items] for key in self.keys])
+        shapes = [real(p.detach()).shape for p in self.parameters]
+        self.launch = engine.launch(
+            program,
+            self.formats,
+            shapes,
+            self.row_of_item,
+            seed=keeping.stream,
+            device=self.parameters[0].device,
+        )
+        self.launch.write(program.scalars[self.width], rows)
 
     def divide(self, slots: Sequence[Sequence[float]]) -> Floats:
         """Give parameters that agree in group, scalar slots and step a row of scalars to share.
@@ -66,7 +79,7 @@ class Launched(ABC):
 
     def watch(self, numbers: Sequence[Number]) -> None:
         """Begin to audit all tensors, and these numbers of their states that a step renews."""
-        column, _ = columns(self.program, spread(self.formats, len(self.formats)))
+        column = self.launch.column
         arrays = [
             Array(k, tensor, column[array] + part)
             for array in self.program.arrays
