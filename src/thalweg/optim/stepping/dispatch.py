@@ -98,14 +98,12 @@ def _engine_for(
             or engine.trouble_with_program(program, formats)
         )
         if not trouble:
-            for reason in failed.values():
-                _warn_once(f"thalweg steps with the {engine.name} engine instead: {reason}")
             return engine
         reasons.append(trouble)
     if required:
         raise _refusal(required.name, reasons[0])
     for reason in reasons:
-        warn_of_eager(reason)
+        _warn_once(f"thalweg steps with the eager engine, which is slower: {reason}")
     return None
 
 
@@ -188,9 +186,10 @@ def _overlapping(written: Sequence[Sequence[Tensor]]) -> set[int]:
     return found
 
 
-def warn_of_eager(reason: str) -> None:
-    """Say once in this process that the eager engine steps in, and why."""
-    _warn_once(f"thalweg steps with the eager engine, which is slower: {reason}")
+def warn_of_failure(engine: Engine, failed: Mapping[str, str]) -> None:
+    """Say once in this process that an engine steps in for others, and why these failed."""
+    for reason in failed.values():
+        _warn_once(f"thalweg steps with the {engine.name} engine instead: {reason}")
 
 
 @cache

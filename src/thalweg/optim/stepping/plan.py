@@ -24,7 +24,7 @@ from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
 from .batches.gpu import OnDevice
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
-from .dispatch import NONE_FAILED, divide
+from .dispatch import NONE_FAILED, divide, warn_of_failure
 from .dtensor import Shards, local
 from .modes import watched
 from .precision import COMPENSATION, Keeping, check_memory, named
@@ -189,6 +189,8 @@ class Plan:
                 why = f"no kernel for {rule.name}: {type(error).__name__}: {error}"
                 others = {**failed, engine.name: why}
                 batches += self._batches(rule, alike, keeping, chosen, others)
+            else:
+                warn_of_failure(engine, failed)
         return [*batches, whole(rule, slow, hypers, keeping)] if slow else batches
 
     def _compiled(
