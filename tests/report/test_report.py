@@ -21,6 +21,7 @@ from report_sample import summary as sample
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.records import Interval, as_race, to_plain
 from thalweg.report import html, text
+from thalweg.report.looks import classes
 
 Document = dict[str, Any]
 
@@ -96,12 +97,15 @@ def test_page_forbids_every_script_but_its_own() -> None:
     assert [a.get("type") for a in page.all("script")] == [
         "application/json",
         "application/json",
+        "application/json",
         None,
     ]
 
 
 def test_page_without_data_is_small() -> None:
-    assert len(html.render(sample(0)).encode()) < 80_000
+    assert (
+        len(html.render(sample(0)).encode()) < 110_000
+    )  # style, scripts and looks, for a page of any size
 
 
 def test_report_imports_neither_race_nor_framework() -> None:
@@ -130,7 +134,7 @@ def test_table_holds_every_method_with_its_numbers() -> None:
     assert f"95 % interval 0.9782 [{low}, {high}]" in nadam
     assert ">170<" in nadam
     assert ">edge<" in rows[12][2]  # lion's best rate is at the edge
-    assert nadam.count("<svg") == 3
+    assert nadam.count("<svg") == 4  # its line, and three bars
 
 
 def test_one_winner_is_first_without_a_tie() -> None:
@@ -190,7 +194,7 @@ def test_numbers_are_written_as_people_read_them(shown: str, expected: str) -> N
 
 def test_hostile_texts_stay_text() -> None:
     page = Page(html.render(DOCUMENTS["hostile"]()))
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 4
     assert not page.all("img")
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
     assert HOSTILE in page.inside["h1"]
@@ -303,7 +307,7 @@ const names = () => all('#results tbody tr th').map(cell => cell.dataset.v);
 const figure = all('figure')[0], root = figure.querySelector('.plot > svg');
 const press = key => root.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
 (async () => {
-  const [, , rate] = all('#results thead button');
+  const rate = all('#results thead button')[4];
   rate.click(); done.up = names().slice(0, 3);
   rate.click(); done.down = names().slice(-1);
   done.sorted = all('th[aria-sort]').map(head => head.getAttribute('aria-sort'));
@@ -320,7 +324,7 @@ const press = key => root.dispatchEvent(new KeyboardEvent('keydown', { key, bubb
   done.one = all('.plot .line').map(line => line.getAttribute('class'));
   done.vertices = all('.plot .line').map(line => line.getAttribute('d').match(/[ML]/g).length);
   done.crosses = all('.plot .cross').length;
-  all('input[value=validation_metric]')[0].click();
+  all('input[value=train_loss]')[0].click();
   await new Promise(setTimeout);
   done.label = root.getAttribute('aria-label');
   all('input[value=also-0]')[0].click();
@@ -351,15 +355,16 @@ def test_controls_do_what_they_say(tmp_path: Path) -> None:
     assert done["sorted"] == ["descending"]
     curve = document["optimizers"][1]["curve"]
     assert f"step {curve['steps'][0]}" in done["readout"]
-    assert f"{curve['train_loss']['mean'][0]:#.4g}" in done["readout"]
+    assert f"{curve['validation_metric']['mean'][0]:#.4g}" in done["readout"]
     assert done["hidden"] == ""
     assert done["none"] == 0
-    assert done["one"] == ["line c1 d1"] * 3
+    (look,) = classes(["adamax"])
+    assert done["one"] == [f"line {look}"] * 3
     adamax = document["optimizers"][7]
     known = sum(point["validation"] is not None for point in adamax["sensitivity"])
     assert done["vertices"] == [len(adamax["curve"]["steps"]), known, len(adamax["expected_best"])]
     assert done["crosses"] == len(adamax["sensitivity"]) - known > 0
-    assert done["label"].startswith("Learning curves: validation accuracy")
+    assert done["label"].startswith("Learning curves: training loss")
     label, path = done["also"]
     assert label.startswith("Learning curves: validation recall & 'more'")
     assert path.count("L") + 1 == len(adamax["curve"]["steps"])

@@ -9,7 +9,7 @@ import msgspec
 
 from ..records import RacesDocument, RankTest
 from ..records import write_to as put
-from . import html, text
+from . import drawing, html, looks, text
 
 # The headings of a table, and for every optimizer its name and numbers.
 _Numbers = tuple[list[str], list[tuple[str, list[str]]]]
@@ -36,7 +36,7 @@ def render(document: RacesDocument, pages: Mapping[str, str]) -> str:
     own = {k: v for k, v in msgspec.structs.asdict(document).items() if k != "races"}
     return html.page(
         "across.html",
-        ("charts.js", "across.js"),
+        ("across.js",),
         title=", ".join(tasks),
         sentence=document.verdict.sentence,
         facts=[f"{text.count(document.runs)} runs", text.duration(document.seconds)],
@@ -47,6 +47,8 @@ def render(document: RacesDocument, pages: Mapping[str, str]) -> str:
         times=_times(document),
         links=[(task, pages[task]) for task in tasks if task in pages],
         version=text.words(document.environment.thalweg),
+        looks=looks.classes(e.name for e in document.optimizers),
+        drawing=html.embedded(drawing.of_names([e.name for e in document.optimizers])),
         data=html.embedded(own),
     )
 

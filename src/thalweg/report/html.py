@@ -16,7 +16,9 @@ from markupsafe import Markup
 
 from ..records import Document, RaceDocument, RunRecord, as_race, as_runs
 from ..records import write_to as put
-from . import also, notes, parts, runs, text
+from . import also, drawing, looks, notes, parts, runs, text
+
+_SCRIPTS = ("scales.js", "view.js", "page.js", "brush.js", "charts.js")
 
 Summary = RaceDocument | Mapping[str, Any]
 Records = Mapping[str, RunRecord] | Mapping[str, Mapping[str, Any]]
@@ -48,7 +50,8 @@ def _page(summary: RaceDocument, records: Mapping[str, RunRecord]) -> str:
     drawn = runs.embedded(summary, records)
     return page(
         "race.html",
-        ("charts.js", "runs.js", "report.js"),
+        ("settings.js", "parallel.js", "runs.js", "report.js"),
+        drawing=embedded(drawing.of_race(summary)),
         data=embedded(summary),
         runs=embedded(drawn),
         left_out=drawn["left_out"],
@@ -77,16 +80,16 @@ def page(template: str, scripts: Sequence[str], **parts: Any) -> str:
 
     Args:
         template: the name of its file among the templates.
-        scripts: the names of those of the scripts, in order.
+        scripts: the names of its own scripts, in order; those of all pages come before them.
         **parts: what the template shows; all text is escaped.
     """
-    script = "\n".join(map(_asset, scripts))
+    script = "\n".join(map(_asset, (*_SCRIPTS, *scripts)))
     return (
         _templates()
         .get_template(template)
         .render(
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            style=Markup(_asset("report.css")),
+            style=Markup(f"{_asset('report.css')}\n{looks.style_sheet()}"),
             script=Markup(script),
             **parts,
         )

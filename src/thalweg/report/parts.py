@@ -16,12 +16,11 @@ from ..records import (
     Number,
     OptimizerResult,
     RaceDocument,
-    Value,
     VersusBest,
 )
-from . import ranges, text, units
+from . import looks, ranges, text, units
 
-_BAR = 96  # px, the width of a small interval bar
+_BAR = 72  # px, the width of a small interval bar
 
 Terms = list[tuple[str, str]]
 
@@ -85,12 +84,21 @@ class Head(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An optimizer in the table: its rank, its name, the other cells, and its look."""
+    """An optimizer in the table.
+
+    Attributes:
+        rank: its place.
+        name: its name.
+        cells: the others, the one that judges first.
+        look: the class of the row.
+        line: the classes of its line in the charts.
+    """
 
     rank: Cell
     name: str
     cells: list[Cell]
     look: str
+    line: str
 
 
 class Table(NamedTuple):
@@ -127,15 +135,15 @@ def headline(summary: RaceDocument) -> list[str]:
 def table(summary: RaceDocument) -> Table:
     """The table of all optimizers in order; those that tie for first share a rank and a tint."""
     entries, metric = summary.optimizers, summary.setting.metric.name
-    columns = [_Estimates(entries, "validation"), _Estimates(entries, "test")]
+    columns = [_Estimates(entries, "test"), _Estimates(entries, "validation")]
     rates, unit, more = _Rates(entries), units.unit(entries), units.more_than_rates(entries)
     over_seeds = "Mean ± half the 95 % interval over seeds"
     heads = [
         Head(("#",), "num", "Rank; methods that tie for first share it"),
         Head(("optimizer",), "name", "Its formula and paper are below"),
-        Head(("best lr",), "num", "The learning rate chosen on the validation set"),
-        Head((f"validation {metric}",), "wide", over_seeds, columns[0].caption),
-        Head((f"test {metric}",), "wide", over_seeds, columns[1].caption),
+        Head((f"test {metric}",), "wide", f"What ranks. {over_seeds}", columns[0].caption),
+        Head((f"validation {metric}",), "wide", over_seeds, columns[1].caption),
+        _chosen(more),
         Head(
             ("to", "target"),
             "num",
@@ -152,10 +160,17 @@ def table(summary: RaceDocument) -> Table:
         Head(("diverged,", "judged"), "num", "Share of its runs on fresh seeds that diverged"),
         Head(("ms/step",), "num", "Milliseconds per training step, measured separately"),
     ]
-    if more:
-        heads.append(Head(("other settings",), "settings", "What else was tuned, as chosen"))
     ties = sum(entry.tied for entry in entries)
-    return Table(heads, [_row(entry, columns, rates, ties, unit, more) for entry in entries])
+    lines = looks.classes(entry.name for entry in entries)
+    rows = [_row(entry, columns, rates, ties, unit, more) for entry in entries]
+    return Table(heads, [r._replace(line=line) for r, line in zip(rows, lines, strict=True)])
+
+
+def _chosen(more: bool) -> Head:
+    """The heading of what was chosen: learning rates, or all settings where more was tuned."""
+    if more:
+        return Head(("chosen", "settings"), "settings", "What was tuned, as chosen on validation")
+    return Head(("best lr",), "num", "The learning rate chosen on the validation set")
 
 
 def _row(
@@ -168,20 +183,20 @@ def _row(
 ) -> Row:
     tuning, judged = text.diverged(entry)
     reached = units.to_target(entry, unit)
+    rate = entry.learning_rate
+    chosen = text.settings(units.chosen(entry)) if more else text.number(rate)
     cells = [
-        Cell(entry.learning_rate, text.number(entry.learning_rate), "num", edge=entry.edge),
         *(column.cell(entry) for column in columns),
+        Cell(rate, chosen, "settings" if more else "num", edge=entry.edge),
         Cell(reached, text.amount(reached), "num target"),
         rates.cell(entry),
         Cell(entry.diverged_tuning, tuning, "num"),
         Cell(entry.diverged_final, judged, "num"),
         Cell(entry.ms_per_step, text.number(entry.ms_per_step), "num"),
     ]
-    if more:
-        cells.append(Cell(None, text.settings(_beside_rate(entry)), "settings"))
     title = "Ties for first" if entry.tied else ""
     rank = Cell(entry.rank, text.rank(entry, ties), "num rank", title)
-    return Row(rank, entry.name, cells, "tied" if entry.tied else "behind")
+    return Row(rank, entry.name, cells, "tied" if entry.tied else "behind", "")
 
 
 def methods(summary: RaceDocument) -> list[MethodPart]:
@@ -363,11 +378,6 @@ def _difference(against: VersusBest | None) -> str:
     if against.seeds_to_tell is None:
         return shown
     return f"{shown}; {text.count(against.seeds_to_tell)} seeds would tell one as large"
-
-
-def _beside_rate(entry: OptimizerResult) -> dict[str, Value]:
-    """The tuned settings that no column of their own shows."""
-    return {name: value for name, value in units.chosen(entry).items() if name != "lr"}
 
 
 def _lost(by_seed: BySeed | None) -> str:

@@ -2,9 +2,7 @@
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const entries = data.optimizers;
-const COLOURS = 6;
-const $ = id => document.getElementById(id);
-const look = i => `c${i % COLOURS}` + (i < COLOURS ? '' : ` d${1 + (Math.floor(i / COLOURS) - 1) % 3}`);
+const look = i => drawing.looks[i];
 const state = { off: new Set(), focus: null };
 let draw = () => {};
 
@@ -25,10 +23,11 @@ function stair(e, last) {
 }
 
 function profile() {
-  const known = entries.flatMap(e => e.ratios).filter(finite);
-  const last = 1.1 * Math.max(1.2, ...known);
+  const [, most] = extent(entries.flatMap(e => e.ratios).filter(finite)) ?? [1, 1.2];
+  const last = 1.1 * Math.max(1.2, most);
   return {
     title: 'Performance profile: share of problems solved within τ times the least cost',
+    labels: true,
     x: { label: 'τ, times the least cost', log: true },
     y: { label: 'share of problems', higher: true },
     lines: entries.flatMap((e, i) => e.ratios.length && !state.off.has(i)
@@ -45,11 +44,10 @@ function profile() {
 if (entries.some(e => e.ratios.length)) {
   $('charts').hidden = false;
   entries.forEach((e, i) => {
-    const chip = html($('chips'), 'button', `c${i % COLOURS}`);
+    const chip = html($('chips'), 'button', look(i).split(' ')[0]);
     chip.type = 'button';
     chip.setAttribute('aria-pressed', true);
-    const sample = svg(chip, 'svg', { viewBox: '0 0 20 8', 'aria-hidden': 'true' });
-    svg(sample, 'path', { d: 'M0 4H20', fill: 'none', class: look(i) });
+    sample(chip, look(i));
     html(chip, 'span', '', e.name);
     chip.addEventListener('click', () => {
       if (!state.off.delete(i)) state.off.add(i);
@@ -58,19 +56,8 @@ if (entries.some(e => e.ratios.length)) {
     });
   });
   draw = Chart(document.querySelector('figure'), profile, shared);
+  View.start(draw);
   draw();
 }
-$('download').addEventListener('click', () => {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: 'application/json' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = 'races.json';
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-});
-$('theme').addEventListener('click', () => {
-  const root = document.documentElement;
-  const now = root.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
-  root.dataset.theme = now === 'dark' ? 'light' : 'dark';
-});
-document.body.dataset.ready = '';
+$('download').addEventListener('click', () => save(JSON.stringify(data, null, 1), 'application/json', 'races.json'));
+conveniences();

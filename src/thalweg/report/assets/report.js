@@ -10,17 +10,18 @@ const also = data.setting.also ?? [];
 const alsoOf = key => also[/^also-(\d+)$/.exec(key)?.[1]];
 const curveOf = (e, key) => alsoOf(key) ? e.curve?.also?.[alsoOf(key).name] : e.curve?.[key];
 const upward = key => key === 'validation_metric' ? higher : alsoOf(key)?.higher_is_better === true;
-const COLOURS = 6;
-const $ = id => document.getElementById(id);
+const TOP = 6; // optimizers that are in colour at first
 const picked = name => document.querySelector(`input[name="${name}"]:checked`).value;
-const closeUp = (chart, share) => picked(`${chart}-range`) === 'close' ? share : 0;
+const closeUp = chart => picked(`${chart}-range`) === 'close';
+const smoothing = id => Number($(id).value);
 const nulls = values => (values ?? []).map(v => v ?? NaN);
 
 entries.forEach(e => e.sensitivity?.forEach(p => Object.keys(p.configuration ?? {}).forEach(key => searched.add(key))));
 
-const state = { on: new Set(entries.slice(0, COLOURS).keys()), focus: null };
-// Colour first, then dashes: eighteen looks before one repeats.
-const ownLook = i => `c${i % COLOURS}` + (i < COLOURS ? '' : ` d${1 + (Math.floor(i / COLOURS) - 1) % 3}`);
+const state = { on: new Set(entries.slice(0, TOP).keys()), focus: null };
+// The same as in the figures in files: `thalweg.plotting` gives every name its look.
+const ownLook = i => drawing.looks[i];
+const colourOf = i => ownLook(i).split(' ')[0];
 const look = i => state.on.has(i) || state.focus === i ? ownLook(i) : 'muted';
 
 const charts = [];
@@ -50,6 +51,11 @@ function line(i, x, values, extra = {}) {
   return { i, name: entries[i].name, on: state.on.has(i), look: look(i), x: nulls(x), y: nulls(mean), low: nulls(low), high: nulls(high), ...extra };
 }
 
+// A line that is smoothed keeps its values, drawn faintly behind it; its band would not fit it.
+function smooth(l, weight) {
+  return weight ? { ...l, raw: l.y, y: smoothed(l.y, weight), low: [], high: [] } : l;
+}
+
 function band(value, low, high) {
   return show(value) + (finite(low) && finite(high) ? ` [${show(low)}, ${show(high)}]` : '');
 }
@@ -70,11 +76,8 @@ function readAll(xLabel, better) {
   };
 }
 
-// What an untrained model scores: the first value of a curve, the middle one over all methods.
-function untrained(key) {
-  const first = entries.map(e => curveOf(e, key)?.mean?.[0]).filter(finite).sort((a, b) => a - b);
-  return first[first.length >> 1];
-}
+// What an untrained model scores: the end of an axis that others are worse than.
+const untrained = key => drawing.untrained[key] ?? NaN;
 
 // What training is counted in; a document that has steps alone offers no choice.
 const UNITS = {
@@ -103,14 +106,17 @@ function showTimes() {
 }
 
 function curves() {
-  const key = picked('curve'), better = upward(key);
+  const key = picked('curve'), better = upward(key), weight = smoothing('smoothing');
+  $('scale').disabled = !drawing.log.includes(key);
   const label = { train_loss: 'training loss', validation_loss: 'validation loss' }[key] ?? `validation ${alsoOf(key)?.name ?? metric}`;
   return {
     title: `Learning curves: ${label} against ${UNITS[unit()]}`,
     x: { label: UNITS[unit()] },
-    y: { label, higher: better, log: picked('scale') === 'log', close: closeUp('curves', 0.5), cap: untrained(key) },
+    close: closeUp('curves'),
+    labels: true,
+    y: { label, higher: better, log: drawing.log.includes(key) && picked('scale') === 'log', cap: untrained(key) },
     target: key === 'validation_loss' ? data.setting.target_loss : undefined,
-    lines: entries.flatMap((e, i) => curveOf(e, key) ? [line(i, e.curve.steps.map(s => s * perStep(e, unit())), curveOf(e, key))] : []),
+    lines: entries.flatMap((e, i) => curveOf(e, key) ? [smooth(line(i, e.curve.steps.map(s => s * perStep(e, unit())), curveOf(e, key)), weight)] : []),
     read: readAll({ steps: 'step', epochs: 'epoch', samples: 'samples', seconds: 'second' }[unit()], better),
   };
 }
@@ -122,7 +128,8 @@ function sensitivity() {
     title: `Sensitivity: validation ${metric} against ${axis.label}`,
     points: true,
     x: { label: axis.label, log: axis.log, names: axis.names },
-    y: { label: `validation ${metric}`, higher, close: closeUp('sensitivity', 0.5), cap: untrained('validation_metric') },
+    close: closeUp('sensitivity'),
+    y: { label: `validation ${metric}`, higher, cap: untrained('validation_metric') },
     lines: entries.flatMap((e, i) => {
       const all = configurationsOf(e);
       const at = all.map(axis.of);
@@ -148,7 +155,9 @@ function expected() {
   return {
     title: `Expected best validation ${metric} of k configurations`,
     x: { label: 'configurations tried, k', whole: true },
-    y: { label: `validation ${metric}`, higher, close: closeUp('expected', 0.85), cap: untrained('validation_metric') },
+    close: closeUp('expected'),
+    labels: true,
+    y: { label: `validation ${metric}`, higher, cap: untrained('validation_metric') },
     lines: entries.flatMap((e, i) => e.expected_best?.length
       ? [line(i, e.expected_best.map((_, k) => k + 1), { mean: e.expected_best })] : []),
     read: readAll('k =', higher),
@@ -161,10 +170,12 @@ function choose(indices) {
     const i = Number(chip.dataset.i), on = state.on.has(i);
     chip.setAttribute('aria-pressed', on);
     chip.querySelector('path').setAttribute('class', on ? ownLook(i) : 'muted');
-    chip.className = on ? `c${i % COLOURS}` : '';
+    chip.classList.remove(colourOf(i));
+    if (on) chip.classList.add(colourOf(i));
   }
   for (const row of document.querySelectorAll('#results tbody tr')) {
-    row.querySelector('.swatch').classList.toggle('muted', !state.on.has(Number(row.dataset.i)));
+    const i = Number(row.dataset.i);
+    row.querySelector('.sample path').setAttribute('class', state.on.has(i) ? ownLook(i) : `${ownLook(i)} muted`);
   }
   redraw();
 }
@@ -176,19 +187,20 @@ function follow(node, i) {
 
 function buildLegend() {
   const ties = [...entries.keys()].filter(i => entries[i].tied);
-  const presets = [['Top 6', [...entries.keys()].slice(0, COLOURS)], ['Ties for first', ties], ['All', [...entries.keys()]], ['None', []]];
+  const presets = [[`Top ${TOP}`, [...entries.keys()].slice(0, TOP)], ['Ties for first', ties], ['All', [...entries.keys()]], ['None', []]];
   for (const [name, indices] of presets) {
-    html($('presets'), 'button', '', name).addEventListener('click', () => choose(indices));
+    html($('presets'), 'button', '', name).addEventListener('click', () => { choose(indices); View.keep(); });
   }
   entries.forEach((entry, i) => {
     const chip = html($('chips'), 'button');
     chip.dataset.i = i;
-    svg(svg(chip, 'svg', { viewBox: '0 0 20 8', 'aria-hidden': 'true' }), 'path', { d: 'M0 4H20', fill: 'none' });
+    sample(chip, '');
     html(chip, 'span', '', entry.name);
     chip.addEventListener('click', () => {
       const next = new Set(state.on);
       if (!next.delete(i)) next.add(i);
       choose(next);
+      View.keep();
     });
     follow(chip, i);
   });
@@ -196,37 +208,9 @@ function buildLegend() {
   $('rest').addEventListener('change', redraw);
 }
 
-function sortable(table) {
-  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener('click', () => {
-    const down = head.getAttribute('aria-sort') === 'ascending';
-    heads.forEach(h => h.removeAttribute('aria-sort'));
-    head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-    const value = row => row.cells[column].dataset.v;
-    const order = (a, b) => {
-      const [x, y] = [value(a), value(b)];
-      if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-      const compared = head.className === 'name' ? x.localeCompare(y) : x - y;
-      return down ? -compared : compared;
-    };
-    body.append(...[...body.rows].sort(order));
-  }));
-  for (const row of body.rows) follow(row, Number(row.dataset.i));
-}
-
-function copies(button) {
-  button.addEventListener('click', async () => {
-    const code = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-    } catch {
-      // No clipboard for this page (an older browser, a sandboxed frame): select and copy.
-      getSelection().selectAllChildren(code);
-      document.execCommand('copy');
-    }
-    button.textContent = 'Copied';
-    setTimeout(() => { button.textContent = 'Copy'; }, 1500);
-  });
+// A part of an address, which may be written in any way.
+function decode(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
 }
 
 function openMethod() {
@@ -234,17 +218,12 @@ function openMethod() {
   if (target) { target.open = true; target.scrollIntoView(); }
 }
 
-function toggleTheme() {
-  const root = document.documentElement;
-  const now = root.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
-  root.dataset.theme = now === 'dark' ? 'light' : 'dark';
-}
-
-function printing() {
-  const closed = () => document.querySelectorAll('details:not([open])');
-  let opened = [];
-  addEventListener('beforeprint', () => { opened = [...closed()]; opened.forEach(d => { d.open = true; }); });
-  addEventListener('afterprint', () => opened.forEach(d => { d.open = false; }));
+// A zoom is of what was drawn: another unit or hyperparameter has another axis.
+function forget(event) {
+  const chart = event.currentTarget.dataset.chart, { name, id, type } = event.target;
+  if (type === 'range') return;
+  const { x } = View.zoom(chart);
+  View.setZoom(chart, ['unit', `${chart}-range`].includes(name) || id.startsWith('sensitivity') ? {} : { x });
 }
 
 if (entries.length) {
@@ -261,26 +240,34 @@ if (entries.length) {
   for (const figure of document.querySelectorAll('figure[data-chart]')) {
     if (!specs[figure.dataset.chart]) continue;
     charts.push(Chart(figure, specs[figure.dataset.chart], shared));
+    figure.addEventListener('change', forget);
     figure.addEventListener('change', redraw);
+    figure.addEventListener('input', redraw);
   }
   if (entries.some(e => e.sensitivity?.length)) {
     $('parallel').hidden = false;
     charts.push(Parallel($('parallel').querySelector('.plot'), $('parallel-status')));
   }
-  choose(state.on);
-  charts.forEach(draw => draw());
-  sortable($('results'));
+  sortable($('results'), follow);
   $('pairs').hidden = !data.pairs?.length;
   if (data.pairs?.length) buildPairs($('pairs-of'), $('pairs-table'));
   $('diagnostics').hidden = !runs.list.length;
-  if (runs.list.length) Diagnostics($('diagnostics'));
+  if (runs.list.length) charts.push(Diagnostics($('diagnostics')));
+  const named = indices => [...indices].sort((a, b) => a - b).map(i => encodeURIComponent(entries[i].name)).join(',');
+  View.state('on', () => named(state.on), text => {
+    const names = new Set(text.split(',').map(decode));
+    choose([...entries.keys()].filter(i => names.has(entries[i].name)));
+  });
+  choose(state.on);
+  if (drawing.importance) Importance($('contour'));
+  View.start(() => { charts.forEach(draw => draw()); showTimes(); });
+  if (counted) showTimes();
+  charts.forEach(draw => draw());
 }
-document.querySelectorAll('.copy').forEach(copies);
-$('download').addEventListener('click', () => save(JSON.stringify({ ...data, run_table: runs }, null, 1), 'application/json', 'json'));
+const file = ending => `${data.task ?? 'race'}.${ending}`;
+$('download').addEventListener('click', () => save(JSON.stringify({ ...data, run_table: runs }, null, 1), 'application/json', file('json')));
 $('download-csv').hidden = !runs.rows.length;
-$('download-csv').addEventListener('click', () => save(csv(), 'text/csv', 'csv'));
-$('theme').addEventListener('click', toggleTheme);
+$('download-csv').addEventListener('click', () => save(csv(), 'text/csv', file('csv')));
 addEventListener('hashchange', openMethod);
 openMethod();
-printing();
-document.body.dataset.ready = '';
+conveniences();
