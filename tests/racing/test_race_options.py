@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def test_the_command_line_has_the_options_and_nothing_else_to_race_with() -> None:
     args = vars(parser().parse_args(["race", "task"]))
     cluster = {name for name in args if name.startswith("ray_")}
-    assert set(args) - cluster - {"task", "train", "list", "json", "run"} == {
+    assert set(args) - cluster - {"task", "train", "list", "dry_run", "json", "run"} == {
         name for name, option in OPTIONS.items() if option.read is not None
     }
     assert all(args[name] is None for name in OPTIONS if name in args)  # the default is race's own
@@ -69,6 +69,7 @@ EXAMPLES = {
     "overwrite": (None, True),
     "device": ("cuda:1", "cuda:1"),
     "ray": ("auto", "auto"),
+    "time_limit": ("10m", 600.0),
     "name": ("mine", "mine"),
     "target": ("species", "species"),
     "validation": ("later.csv", "later.csv"),

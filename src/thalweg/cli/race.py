@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ..racing.option import Option, flag_of, in_shell, switch
 from ..racing.options import OPTIONS
 
 if TYPE_CHECKING:
+    from ..racing import Race, Races
     from ..rules import Rule
     from ..training.execution.ray import Cluster
     from ..training.runs import RandomSearch
@@ -73,6 +75,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         if option.read is not None and name != "ray":
             _add_option(parser, name, option)
     _add_cluster(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what the race would take: runs, steps, time, memory; nothing is trained but a "
+        "few steps that are timed, and no file is written",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of the table"
     )
@@ -164,7 +172,6 @@ def _cluster(args: argparse.Namespace) -> Cluster | None:
 def run(args: argparse.Namespace) -> int:
     """Race, print what was found, and say where the report is."""
     from .. import tasks
-    from .load import load_model, load_task
 
     if args.list:
         for name, builder in tasks.registry().items():
@@ -172,37 +179,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.task:
         raise UsageError("name a task; --list shows them")
-    given: list[Any]
-    if args.train is None:
-        given = [load_task(name) for name in args.task]
-    elif len(args.task) == 1:
-        given = [load_model(args.task[0])]
-    else:
-        raise UsageError(f"--train is for one model; {len(args.task)} are named")
-    cluster = _cluster(args)
-    from ..racing import Races, race, races
+    given = _given(args)
+    if args.dry_run:
+        return _dry_run(given, args)
+    from ..racing import Races
     from ..racing.multitask import folder
     from ..report import folders, pages
-    from .show import Progress, table, together
+    from .show import table, together
 
-    several = len(given) > 1
     names = [args.name] if args.name else [getattr(t, "name", None) or t.__name__ for t in given]
     out = Path(args.out or Path("races", "+".join(map(folder, names))[:100]))
     pages.check(out / "report.html", overwrite=bool(args.overwrite))
-    asked = {name: getattr(args, name, None) for name in OPTIONS}
-    common = {name: value for name, value in asked.items() if value is not None}
-    common |= {"out": out, "ray": cluster}
-    if args.optimizers is not None:
-        common["optimizers"] = [_entrant(name) for name in args.optimizers]
-    try:
-        # What Ray has to say of its nodes is no result.
-        with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
-            common["watcher"] = progress
-            found = races(given, **common) if several else race(given[0], args.train, **common)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"what is finished is kept in {out}; the same command goes on from there"
-        ) from None
+    found = _raced(given, args, out)
     if args.json:
         print(json.dumps(found.document))
     else:
@@ -213,6 +201,61 @@ def run(args: argparse.Namespace) -> int:
     found_there = folders.read(out)
     for page in pages.write(found_there, out / "report.html", overwrite=bool(args.overwrite)):
         print(f"report: {page}", file=sys.stderr)
+    return 0
+
+
+def _given(args: argparse.Namespace) -> list[Any]:
+    """The tasks that are named, or the model whose data are."""
+    from .load import load_model, load_task
+
+    if args.train is None:
+        return [load_task(name) for name in args.task]
+    if len(args.task) > 1:
+        raise UsageError(f"--train is for one model; {len(args.task)} are named")
+    return [load_model(args.task[0])]
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of a race that were given, the optimizers loaded."""
+    asked = {name: getattr(args, name, None) for name in OPTIONS}
+    found = {name: value for name, value in asked.items() if value is not None}
+    if args.optimizers is not None:
+        found["optimizers"] = [_entrant(name) for name in args.optimizers]
+    return found
+
+
+def _raced(given: list[Any], args: argparse.Namespace, out: Path) -> Race | Races:
+    """Race, and show on stderr how it goes."""
+    from ..racing import race, races
+    from .show import Progress
+
+    common = {**_options(args), "out": out, "ray": _cluster(args)}
+    try:
+        # What Ray has to say of its nodes is no result.
+        with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
+            common["watcher"] = progress
+            if len(given) > 1:
+                return races(given, **common)
+            return race(given[0], args.train, **common)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"what is finished is kept in {out}; the same command goes on from there"
+        ) from None
+
+
+def _dry_run(given: list[Any], args: argparse.Namespace) -> int:
+    """Print what the races would take."""
+    from ..racing import forecast
+    from .show import Progress
+
+    options = {**_options(args), "ray": None, "out": None}
+    with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
+        options["watcher"] = progress
+        found = [forecast(each, args.train, **options) for each in given]
+    if args.json:
+        print(json.dumps([dataclasses.asdict(each) for each in found]))
+    else:
+        print("\n".join(map(str, found)))
     return 0
 
 

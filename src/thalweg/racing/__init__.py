@@ -9,26 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..training.execution.ray import Cluster
+    from .estimate import Forecast
     from .multitask import Races, races
     from .options import Options
     from .result import Race
     from .spec import Spec
-    from .start import race
+    from .start import forecast, race
     from .watcher import Silence, Watcher
 
 _HOME = {
     "Cluster": "..training.execution.ray",
+    "Forecast": ".estimate",
     "Options": ".options",
     "Race": ".result",
     "Races": ".multitask",
     "Silence": ".watcher",
     "Spec": ".spec",
     "Watcher": ".watcher",
+    "forecast": ".start",
     "race": ".start",
     "races": ".multitask",
 }
 
-__all__ = ["Cluster", "Options", "Race", "Races", "Silence", "Spec", "Watcher", "race", "races"]
+__all__ = [
+    "Cluster",
+    "Forecast",
+    "Options",
+    "Race",
+    "Races",
+    "Silence",
+    "Spec",
+    "Watcher",
+    "forecast",
+    "race",
+    "races",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from ..durations import seconds_of
 from ..errors import UsageError
 from ..records import (
     OptimizerResult,
@@ -84,9 +86,13 @@ def races(tasks: Sequence[Task | str], **options: Unpack[Options]) -> Races:
     out, watcher, ray = (chosen[name] for name in ("out", "watcher", "ray"))
     if out is not None:
         check_folder(Path(out), names, overwrite=chosen["overwrite"])
-    done = []
+    limit, done = chosen["time_limit"], []
+    ends = None if limit is None else time.monotonic() + seconds_of("time_limit", limit)
     with connected(Cluster(ray) if isinstance(ray, str) else ray):
-        for task in found:
+        for number, task in enumerate(found):
+            if ends is not None:  # what one race leaves of its share, the others have
+                left = max(1.0, ends - time.monotonic())
+                options["time_limit"] = left / (len(found) - number)
             if watcher is not None:
                 watcher.say(f"{task.name}:")
             place = None if out is None else Path(out, folder(task.name))

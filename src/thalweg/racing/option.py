@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..durations import seconds_of
 from ..errors import UsageError, known_name
 from ..rules.ranges import Choice
 
@@ -79,6 +80,23 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number, as 0.05 is") from None
+
+
+def duration(text: str) -> float:
+    """A time in seconds: `90s`, `10m`, `1h30m`."""
+    try:
+        return seconds_of("--time", text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).partition("=")[2]) from None
+
+
+def check_duration(name: str, value: object) -> None:
+    """Refuse what is no time.
+
+    Raises:
+        UsageError: it is none.
+    """
+    seconds_of(name, value)
 
 
 def names(text: str) -> list[str]:

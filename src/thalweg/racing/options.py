@@ -17,10 +17,12 @@ from ..orders import ORDERS
 from ..schedules import KINDS
 from .option import (
     Option,
+    check_duration,
     check_first_seed,
     check_flag,
     check_ranges,
     check_text,
+    duration,
     in_python,
     names,
     number,
@@ -206,6 +208,19 @@ class Options(TypedDict, total=False):
             flag="--no-prune",
             read=switch,
             check=check_flag,
+        ),
+    ]
+    time_limit: Annotated[
+        "float | str | None",
+        Option(
+            "time in which the race is to end, as 90s, 10m or 1h30m; where it is too short for all "
+            "that was asked, there are fewer fresh seeds, then fewer configurations, alike for all "
+            "optimizers, and what was cut is said",
+            python="or seconds",
+            flag="--time",
+            metavar="TIME",
+            read=duration,
+            check=check_duration,
         ),
     ]
     out: Annotated[

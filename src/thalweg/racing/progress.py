@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
+from rich.text import Text
+
+from ..durations import clock
 
 
 class _Console(Console):
@@ -18,6 +22,17 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+
+class _Left(ProgressColumn):
+    """The time until the end of the whole race, at the pace of all of it so far."""
+
+    def render(self, task: Task) -> Text:
+        """The time as a clock shows it."""
+        taken, done = task.fields.get("taken", 0.0), task.completed
+        known = task.total is not None and done > 0 and taken > 0
+        left = max(0.0, ((task.total or 0.0) - done) * taken / done) if known else None
+        return Text(f"{clock(left)} left in all", style="progress.remaining")
 
 
 class Progress:
@@ -36,8 +51,7 @@ class Progress:
             TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(24),
             TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            _Left(),
             console=self.console,
             transient=True,
             expand=True,
@@ -45,7 +59,8 @@ class Progress:
         )
         self.warnings = warnings.catch_warnings()
         self.whole: TaskID | None = None
-        self.done = self.expected = 0
+        self.done = 0
+        self.training_since: float | None = None
 
     def __enter__(self) -> Progress:
         self.bars.start()
@@ -77,6 +92,8 @@ class Progress:
             return
         if self.whole is None:
             self.whole = self.bars.add_task(text, total=None)
+        if run_steps and self.training_since is None:
+            self.training_since = time.monotonic()
         # Rounds that turn out not to be needed shorten the race.
         total = self.done + run_steps + later
         self.bars.update(self.whole, description=text, total=total or None)
@@ -85,7 +102,8 @@ class Progress:
         """This many were done."""
         self.done += run_steps
         if self.whole is not None:
-            self.bars.update(self.whole, completed=self.done)
+            taken = time.monotonic() - (self.training_since or time.monotonic())
+            self.bars.update(self.whole, completed=self.done, taken=taken)
 
     def say(self, text: str) -> None:
         """Something worth a line happened."""

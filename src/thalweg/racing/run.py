@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 
+from ..durations import shown
 from ..errors import ThalwegError, UsageError
 from ..records import (
     Store,
@@ -29,6 +31,7 @@ from ..training.execution.plan import choose
 from ..training.execution.ray import Cluster, described
 from ..training.runs import Method, RandomSearch, Run
 from . import resolution, statistics, timing
+from .estimate import USUAL_ROUNDS, expected
 from .execution_plan import decide
 from .outcome import Outcome, judge, score
 from .result import Race
@@ -39,7 +42,6 @@ from .spec import Spec
 from .summary import Findings, document
 from .watcher import Watcher
 
-_USUAL_ROUNDS = 3  # that a search is continued for, where it is
 _WHAT = {
     "given": "learning rates",
     "grid": "learning rates",
@@ -64,7 +66,30 @@ class Racing:
     tried: dict[Method, list[Run]] = field(default_factory=dict)
 
     def run(self) -> Race:
+        """Race, and judge."""
         started = time.perf_counter()
+        first = self.prepare()
+        whole = expected(self.spec, first, self.plan)
+        if whole.seconds is not None:
+            self.watcher.say(f"about {whole.runs:,} runs and {shown(whole.seconds)} in all")
+        with make_executor(self.plan, self.cluster) as self.executor:
+            chosen = self._search(first)
+            runs = self._final(chosen)
+        return self._judged(chosen, runs, started)
+
+    def prepare(self) -> Mapping[Method, Sequence[Configuration]]:
+        """Read the records, and decide how the runs are executed; what each begins with."""
+        spec = self.spec
+        self._make_samplers()
+        for note in spec.task.notes:
+            self.watcher.say(note)
+        self.store = Store(None if self.out is None else self.out / "records")
+        check_unfinished(self.store, spec.task.name, overwrite=self.overwrite)
+        for path in self.store.damaged:
+            self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
+        return self._decide({m: own.first({}) for m, own in self.samplers.items()})
+
+    def _make_samplers(self) -> None:
         spec = self.spec
         self.samplers = {
             m: sampler(
@@ -76,19 +101,22 @@ class Racing:
             )
             for m in spec.entrants
         }
-        for note in spec.task.notes:
-            self.watcher.say(note)
-        self.store = Store(None if self.out is None else self.out / "records")
-        check_unfinished(self.store, spec.task.name, overwrite=self.overwrite)
-        for path in self.store.damaged:
-            self.watcher.say(f"{path} is damaged or no record; what it lacks is run again")
-        first = {m: own.first({}) for m, own in self.samplers.items()}
-        self._decide(first)
-        with make_executor(self.plan, self.cluster) as self.executor:
-            chosen = self._search(first)
-            runs = {m: spec.final(m, configuration) for m, configuration in chosen.items()}
-            everyone = [run for own in runs.values() for run in own]
-            self._perform("fresh seeds", everyone, test=True)
+
+    def _final(self, chosen: Mapping[Method, Configuration]) -> dict[Method, list[Run]]:
+        """Train the chosen configurations on fresh seeds."""
+        runs = {m: self.spec.final(m, configuration) for m, configuration in chosen.items()}
+        self._perform("fresh seeds", [run for own in runs.values() for run in own], test=True)
+        return runs
+
+    def _judged(
+        self,
+        chosen: Mapping[Method, Configuration],
+        runs: Mapping[Method, list[Run]],
+        started: float,
+    ) -> Race:
+        """Judge the runs on fresh seeds, and write down what the race found."""
+        spec = self.spec
+        everyone = [run for own in runs.values() for run in own]
         # Judged together: they are compared with each other.
         judged = iter(self._judge(everyone, test=True))
         final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
@@ -114,6 +142,9 @@ class Racing:
         ids += [spec.identity(run, True) for run in everyone]
         ids = list(dict.fromkeys(ids))
         result = document(spec, found, ids)
+        if said := self._caveats():
+            verdict = structs.replace(result.verdict, unknown=[*said, *result.verdict.unknown])
+            result = structs.replace(result, verdict=verdict)
         if self.out is not None:
             write_json(self.out / "race.json", to_plain(result))
         return Race(result, {i: self.store.runs[i] for i in ids})
@@ -126,7 +157,9 @@ class Racing:
         for m, own in runs.items():
             pairs = zip(own, outcomes[m.name], strict=True)
             timed += [run for run, outcome in pairs if not outcome.record.failed][:1]
-        measured = timing.milliseconds_per_step(self.spec, timed, self.plan.threads, self._here())
+        measured = timing.milliseconds_per_step(
+            self.spec, timed, self.plan.threads, self._here(), self._timing()
+        )
         return {m.name: measured.get(m.name, math.nan) for m in runs}
 
     def _samples(
@@ -144,7 +177,7 @@ class Racing:
                 outcomes,
                 {m.name: own for m, own in runs.items()},
                 speeds,
-                max(_PATIENCE, taken / 10),
+                self._patience(taken),
                 self.plan.threads,
                 self._here(),
             )
@@ -152,13 +185,34 @@ class Racing:
             self.watcher.say(f"the metric cannot be resampled: {type(error).__name__}: {error}")
             return {}
 
+    def _timing(self) -> float:
+        """The seconds that timing the steps of all methods may take."""
+        return timing.PATIENCE
+
+    def _patience(self, taken: float) -> float:
+        """The seconds that the interval over samples is worth, after a race that took so long."""
+        return max(_PATIENCE, taken / 10)
+
+    def _caveats(self) -> list[str]:
+        """What else the race does not know, because of how it went."""
+        return []
+
     def _here(self) -> torch.device:
         """The device of the runs, if this machine has it."""
         device = torch.device(self.plan.device)
         return devices.CPU if devices.why_unusable(device) else device
 
-    def _decide(self, first: Mapping[Method, Sequence[Configuration]]) -> None:
-        """Choose how the runs are executed, and whether some are stopped early."""
+    def _decide(
+        self, first: Mapping[Method, Sequence[Configuration]]
+    ) -> Mapping[Method, Sequence[Configuration]]:
+        """Choose how the runs are executed, and whether some are stopped early.
+
+        Args:
+            first: the configurations that each begins with.
+
+        Returns:
+            Those, or what they are then.
+        """
         spec = self.spec
         together = max(map(len, first.values())) * spec.tuning_seeds
         sample = [r for m, own in first.items() for r in spec.tuning(m, own)]
@@ -181,6 +235,7 @@ class Racing:
         self.watcher.say(self.said)
         if spec.prune and not self.halved:
             self.watcher.say(f"nothing is stopped early: {together} models would fill the memory")
+        return first
 
     def _search(
         self, first: Mapping[Method, Sequence[Configuration]]
@@ -193,7 +248,8 @@ class Racing:
         spec, stage, left = self.spec, _WHAT[self.spec.kind], self.spec.budget
         while any(first.values()):
             left -= max(map(len, first.values()))
-            self._try(stage, first, left + self._coming(0) * spec.extra, self.halved)
+            if not self._try(stage, first, left + self._coming(0) * spec.extra, self.halved):
+                return {m: best(self._scores(m)) for m in spec.entrants}
             first = {m: own.first(self._scores(m)) for m, own in self.samplers.items()}
         self._confirm()
         for number in range(spec.rounds):
@@ -206,12 +262,10 @@ class Racing:
             ):
                 break
             more = {m: own.more(scores[m], spec.extra) for m, own in self.samplers.items()}
-            self._try(
-                f"more {stage} (round {number + 1} of at most {spec.rounds})",
-                more,
-                self._coming(number + 1) * spec.extra,
-                halved=False,
-            )
+            title = f"more {stage} (round {number + 1} of at most {spec.rounds})"
+            left = self._coming(number + 1) * spec.extra
+            if not self._try(title, more, left, halved=False):
+                break
         return {m: best(self._scores(m)) for m in spec.entrants}
 
     def _confirm(self) -> None:
@@ -235,12 +289,12 @@ class Racing:
 
     def _coming(self, done: int) -> int:
         """How many more rounds to expect after so many: few races need all of them."""
-        return min(_USUAL_ROUNDS, self.spec.rounds - done)
+        return min(USUAL_ROUNDS, self.spec.rounds - done)
 
     def _try(
         self, stage: str, tried: Mapping[Method, Sequence[Configuration]], left: int, halved: bool
-    ) -> None:
-        """Try some configurations, with about so many to come after them."""
+    ) -> bool:
+        """Try some configurations, with about so many to come after them; whether all were."""
         spec = self.spec
         runs = {m: spec.tuning(m, own, halved) for m, own in tried.items()}
         each = left * spec.tuning_seeds + spec.seeds
@@ -248,6 +302,7 @@ class Racing:
         self._perform(stage, everyone, test=False, later=each * len(spec.entrants) * spec.steps)
         for m, own in runs.items():
             self.tried.setdefault(m, []).extend(own)
+        return True
 
     def _perform(self, stage: str, runs: Sequence[Run], test: bool, later: int = 0) -> None:
         """Do those of the runs that no record holds, a group at a time."""
@@ -280,7 +335,7 @@ class Racing:
         context = replace(
             self.plan.context(spec.task, spec.regime),
             test=test,
-            progress=self.watcher.advance,
+            progress=self._advance,
             records=records,
         )
         with closing(self.executor.train(context, groups)) as finished:
@@ -290,6 +345,10 @@ class Racing:
                     continue
                 entries = zip(map(entry, done), results, strict=True)
                 store.add({name: {**r.to_dict(), **about} for (name, about), r in entries})
+
+    def _advance(self, run_steps: int) -> None:
+        """Count run-steps that were done."""
+        self.watcher.advance(run_steps)
 
     def _reject(self, runs: Sequence[Run], test: bool) -> None:
         """Run again what a record claims to be of and cannot be: its file has been changed."""

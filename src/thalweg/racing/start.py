@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 from torch import nn
 
+from ..durations import seconds_of
 from ..errors import UsageError
-from ..records import (
-    check_folder,
-)
+from ..records import check_folder
 from ..tasks import Task
 from ..training import devices
 from ..training.execution.ray import Cluster, connected
+from .estimate import Forecast, expected
 from .inputs import spec_of
 from .options import Options, completed, documented
 from .progress import Progress, wanted
 from .result import Race
 from .run import Racing
+from .time_limit import Clock, TimedRacing
 from .watcher import Silence
 
 
@@ -54,7 +55,46 @@ def race(
         UsageError: an argument cannot work.
         ThalwegError: the records cannot be read or written; what is finished is safe.
     """
-    chosen = completed(options)
+    with _made(task, X, y, completed(options)) as racing:
+        return racing.run()
+
+
+@documented
+def forecast(
+    task: Task | str | nn.Module | Callable[[], nn.Module],
+    X: Any = None,
+    y: Any = None,
+    **options: Unpack[Options],
+) -> Forecast:
+    """What a race would take, if it began anew: runs, steps, time, memory. No file is written.
+
+    A few steps are trained to measure how long they take.
+
+    Args:
+        task, X, y: as for `race`.
+        **options: as in `Options`.
+
+    Raises:
+        UsageError: an argument cannot work.
+    """
+    with _made(task, X, y, {**completed(options), "out": None, "ray": None}) as racing:
+        first = racing.prepare()
+        return expected(racing.spec, first, racing.plan)
+
+
+@contextmanager
+def _made(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Iterator[Racing]:
+    """The race that is meant, with its folder, cluster and progress.
+
+    Args:
+        task, X, y: as for `race`.
+        chosen: all options, from `completed`.
+
+    Raises:
+        UsageError: an argument cannot work.
+    """
+    limit = chosen["time_limit"]
+    clock = None if limit is None else Clock(seconds_of("time_limit", limit))
     spec = spec_of(task, X, y, chosen)
     folder = None if chosen["out"] is None else Path(chosen["out"])
     if folder is not None:
@@ -70,10 +110,8 @@ def race(
     with connected(cluster), ExitStack() as showing:
         if watcher is None and (wanted() if progress is None else progress):
             watcher = showing.enter_context(Progress(sys.stderr))
-        racing = Racing(
-            spec, folder, watcher or Silence(), cluster, place, overwrite=chosen["overwrite"]
-        )
-        return racing.run()
+        shared = (spec, folder, watcher or Silence(), cluster, place, chosen["overwrite"])
+        yield Racing(*shared) if clock is None else TimedRacing(*shared, clock=clock)
 
 
 def _on_cluster(cluster: Cluster, device: str | torch.device | None) -> torch.device:

@@ -17,11 +17,16 @@ from ..training.train import Session
 from .spec import Spec
 
 _WARM, _STEPS = 3, 30
-_PATIENCE = 20.0  # seconds for all methods together
+PATIENCE = 20.0
+"""Seconds that timing all methods may take."""
 
 
 def milliseconds_per_step(
-    spec: Spec, runs: Sequence[Run], threads: int, device: torch.device
+    spec: Spec,
+    runs: Sequence[Run],
+    threads: int,
+    device: torch.device,
+    patience: float = PATIENCE,
 ) -> dict[str, float]:
     """The median time of a whole training step of one run: forward, backward, update.
 
@@ -32,13 +37,14 @@ def milliseconds_per_step(
         runs: one of each method, which has trained without an error.
         threads: how many may be used.
         device: where.
+        patience: seconds for all methods together, beyond a few steps of each.
     """
     together = models_that_fit(spec.task, device=device)
     parts = [runs[k : k + together] for k in range(0, len(runs), together)]
     taken: dict[str, float] = {}
     for part in parts:
         with thread_count(threads):
-            taken |= _in_turns(spec, part, _PATIENCE / len(parts), device)
+            taken |= _in_turns(spec, part, patience / len(parts), device)
     return taken
 
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 from xml.etree import ElementTree
 
+from .. import durations
 from ..records import Interval, Metric, OptimizerResult, Value
 
 DASH = "–"
@@ -69,11 +70,9 @@ def share(value: Any) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """A time in seconds, or in minutes from two minutes on."""
+    """A time in seconds, in minutes from two minutes on, in hours from two hours on."""
     known = finite(seconds)
-    if known is None:
-        return DASH
-    return f"{known:.0f}\u202fs" if known < 120 else f"{known / 60:.1f}\u202fmin"
+    return DASH if known is None else durations.shown(known)
 
 
 def fixed(value: Any, decimals: int) -> str:

@@ -69,14 +69,27 @@ def models_that_fit(task: Task, batch_size: int | None = None, device: torch.dev
         batch_size: samples in a mini-batch; the task's own number by default.
         device: where.
     """
-    width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
-    parameters = width * _COPIES * task.parameters()
-    batch = batch_size or task.batch_size
-    # Gradients of activations take as much again as the activations.
-    each = parameters + 2 * batch * activations(task)
+    each = model_bytes(task, batch_size)
     if device.type != "cpu":
         return max(1, int(_SHARE * free(device)) // each)
-    return max(1, min(_PARAMETERS // parameters, int(_SHARE * available()) // each))
+    return max(1, min(_PARAMETERS // _parameter_bytes(task), int(_SHARE * available()) // each))
+
+
+def model_bytes(task: Task, batch_size: int | None = None) -> int:
+    """Bytes that one model of a task takes while it trains.
+
+    Args:
+        task: what is trained.
+        batch_size: samples in a mini-batch; the task's own number by default.
+    """
+    # Gradients of activations take as much again as the activations.
+    return _parameter_bytes(task) + 2 * (batch_size or task.batch_size) * activations(task)
+
+
+def _parameter_bytes(task: Task) -> int:
+    """Bytes of the parameters, and of what a step keeps beside them."""
+    width = torch.empty((), dtype=torch.get_default_dtype()).element_size()
+    return width * _COPIES * task.parameters()
 
 
 def available() -> int:
