@@ -21,7 +21,8 @@ import torch
 
 from common import Record, parser
 from thalweg import tasks
-from thalweg.racing.spec import Spec, entrants
+from thalweg.racing.entrants import entrants
+from thalweg.racing.spec import Spec
 from thalweg.training.context import TrainingContext
 from thalweg.training.execution import ray as on_ray
 from thalweg.training.execution.executor import make_executor

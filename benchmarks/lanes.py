@@ -15,8 +15,9 @@ from thalweg import tasks
 from thalweg.bench.contenders import torch_modes
 from thalweg.bench.timing import in_turns, timed
 from thalweg.racing import search
+from thalweg.racing.entrants import entrants
 from thalweg.racing.space import Configuration
-from thalweg.racing.spec import Spec, entrants
+from thalweg.racing.spec import Spec
 from thalweg.tasks import Task
 from thalweg.training.population import build
 from thalweg.training.runs import Regime, Run, batches

@@ -22,8 +22,9 @@ from common import Comparison, Record, parser
 from lanes import TORCH
 from thalweg import tasks
 from thalweg.racing import search
+from thalweg.racing.entrants import entrants
 from thalweg.racing.space import Configuration
-from thalweg.racing.spec import Spec, entrants
+from thalweg.racing.spec import Spec
 from thalweg.tasks import Task
 from thalweg.training.devices import thread_count
 from thalweg.training.execution.executor import Executor, make_executor

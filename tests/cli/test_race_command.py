@@ -203,7 +203,11 @@ BAD_RULES = {
         (["wine-mlp", "--optimizers", "none.py:x"], 2, "there is no file 'none.py'"),
         (["wine-mlp", "--optimizers", "bad/branch.py"], 2, "branch.py:4: `if g > 0:`"),
         (["wine-mlp", "--optimizers", "bad/slots.py"], 2, "slots.py:4: `return theta - lr * g`"),
-        (["wine-mlp", "--optimizers", "bad/slots.py:worse"], 2, "no rule in bad/slots.py named"),
+        (
+            ["wine-mlp", "--optimizers", "bad/slots.py:worse"],
+            2,
+            "no optimizer in bad/slots.py named",
+        ),
         (["wine-mlp", "--optimizers", "bad/broken.py"], 2, "broken.py:2: ZeroDivisionError"),
         (["wine-mlp", "--optimizers", "bad/empty.py"], 2, "empty.py makes no rule"),
         (["wine-mlp", "--out", "bad/slots.py/below"], 1, "Not a directory"),

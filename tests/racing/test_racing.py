@@ -20,8 +20,8 @@ from executed import watch_races
 from thalweg.errors import UsageError
 from thalweg.ops import where
 from thalweg.racing import Spec, race, run, search
+from thalweg.racing.entrants import entrants
 from thalweg.racing.space import Configuration
-from thalweg.racing.spec import entrants
 from thalweg.report import html
 from thalweg.rules import rule
 from thalweg.rules.core import LogRange

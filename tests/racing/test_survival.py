@@ -26,7 +26,8 @@ import pytest
 from thalweg import records
 from thalweg.cli.load import load_task
 from thalweg.errors import ThalwegError
-from thalweg.racing.spec import Spec, entrants
+from thalweg.racing.entrants import entrants
+from thalweg.racing.spec import Spec
 from thalweg.records import Store
 from thalweg.training.runs import Regime, Run
 from timeless import without_times

@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch.optim import lr_scheduler as schedulers
 
 from executed import train
 from thalweg.errors import UsageError
 from thalweg.schedules import Schedule
 from thalweg.tasks import Task, find
-from thalweg.training.population import build
-from thalweg.training.runs import RANDOM_SEARCH, Recipe, Regime, Run, batches, method
+from thalweg.training.runs import RANDOM_SEARCH, Recipe, Regime, Run, method
 from thalweg.training.train import Session
+from torch_loops import in_double, trained_by_torch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EPOCHS, BATCH, RATE = 3, 16, 0.02
+REGIME = Regime(EPOCHS, BATCH)
 
 
 @pytest.fixture(scope="module")
 def wine() -> Task:
-    """In float64, where rounding hides nothing."""
-    task = find("wine-mlp")
-    sets = {
-        name: (getattr(task, name)[0].double(), getattr(task, name)[1])
-        for name in ("train", "validation", "test")
-    }
-    return replace(task, model=lambda: task.model().double(), **sets)
-
-
-def trained_by_torch(
-    task: Task,
-    seed: int,
-    make: Callable[[Any], torch.optim.Optimizer],
-    recipe: Recipe = Recipe(),  # noqa: B008
-) -> list[torch.Tensor]:
-    """The parameters after the loop that a person would write."""
-    model = build(task, seed)
-    regime = Regime(EPOCHS, recipe.batch_size or BATCH)
-    optimizer, (x, y) = make(model.parameters()), task.train
-    steps = regime.steps(len(x))
-    warm = round(recipe.schedule.warmup * steps)
-    shapes: dict[str, Callable[[int], schedulers.LRScheduler]] = {
-        "constant": lambda n: schedulers.ConstantLR(optimizer, factor=1.0),
-        "step": lambda n: schedulers.StepLR(optimizer, step_size=-(-n // 3), gamma=0.1),
-        "cosine": lambda n: schedulers.CosineAnnealingLR(optimizer, T_max=n),
-        "linear": lambda n: schedulers.LinearLR(optimizer, 1.0, 0.0, total_iters=n),
-    }
-    if warm:
-        first = schedulers.LinearLR(optimizer, 1 / (warm + 1), 1.0, total_iters=warm)
-        then = shapes[recipe.schedule.kind](steps - warm)
-        scheduler: Any = schedulers.SequentialLR(optimizer, [first, then], [warm])
-    else:
-        scheduler = shapes[recipe.schedule.kind](steps)
-    for index in batches(len(x), regime, seed):
-        optimizer.zero_grad()
-        task.loss(model(x[index]), y[index]).backward()
-        if recipe.clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimizer.step()
-        scheduler.step()
-    return [p.detach() for p in model.parameters()]
+    return in_double(find("wine-mlp"))
 
 
 TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -108,7 +67,7 @@ def test_every_recipe_trains_as_torch_does(wine: Task, together: bool) -> None:
     for run, parameters in zip(runs, found, strict=True):
         make = TORCH[run.method.name]
         expected = trained_by_torch(
-            wine, run.seed, lambda p, make=make: make(p, lr=RATE), run.recipe
+            wine, run.seed, REGIME, lambda p, make=make: make(p, lr=RATE), run.recipe
         )
         for ours, theirs in zip(parameters, expected, strict=True):
             # Matrix products sum in another order; a sign that flips is magnified by no rule here
@@ -124,7 +83,7 @@ def test_weight_decay_is_coupled_where_the_rule_has_none_and_clipped_gradients_d
     run = Run(method(name), {"lr": RATE, "weight_decay": 0.1}, 0, recipe)
     (found,) = lanes_of(wine, [run])
     expected = trained_by_torch(
-        wine, 0, lambda p: TORCH[name](p, lr=RATE, weight_decay=0.1), recipe
+        wine, 0, REGIME, lambda p: TORCH[name](p, lr=RATE, weight_decay=0.1), recipe
     )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)

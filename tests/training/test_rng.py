@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 import thalweg
 from thalweg.errors import UsageError
+from thalweg.racing.entrants import entrants
 from thalweg.racing.samplers import points
 from thalweg.racing.space import Configuration
-from thalweg.racing.spec import Spec, entrants
+from thalweg.racing.spec import Spec
 from thalweg.tasks import Task
 from thalweg.training.lane_rng import Draws
 from thalweg.training.population import build

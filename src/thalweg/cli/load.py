@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError, unknown
 from ..rules import Rule, find, registry
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..tasks import Task
+
+Entrant = TypeVar("Entrant")
 
 
 def load_rule(spec: str) -> Rule:
@@ -35,16 +37,53 @@ def load_rule(spec: str) -> Rule:
     file, colon, name = _parted(spec)
     if not file.endswith(".py"):
         return find(spec)
-    rules = {k: v for k, v in vars(run_file(file)).items() if isinstance(v, Rule)}
+    rules = _rules(run_file(file))
     if colon:
         if name not in rules:
             raise unknown(f"rule in {file}", name, rules) if rules else _empty(file)
         return rules[name]
-    own = {k: v for k, v in rules.items() if all(v is not r for r in registry().values())}
+    return _only(rules, file, "rules")
+
+
+def load_entrant(spec: str) -> object:
+    """What an argument of the command line enters a race with.
+
+    Args:
+        spec: as for `load_rule`, and with random search; or `my_file.py:Name` of a class derived
+            from `torch.optim.Optimizer`, a `functools.partial` of one or a function that builds
+            one; or `my_file.py`, if the file makes only one of all these; or `package:Class`.
+
+    Raises:
+        UsageError: no such file or name in it; or the file fails when it is run.
+    """
+    file, colon, name = _parted(spec)
+    if not file.endswith(".py"):
+        return spec  # a race knows it by its name
+    from ..training.torch_method import is_optimizer
+
+    module = run_file(file)
+    rules = _rules(module)
+    if colon and callable(found := vars(module).get(name)):
+        return found
+    classes = {k: v for k, v in vars(module).items() if is_optimizer(v)}
+    if colon:
+        raise unknown(f"optimizer in {file}", name, {**rules, **classes})
+    # A class that the file only imports is no class of its own.
+    own = {k: v for k, v in classes.items() if getattr(v, "__module__", "") == module.__name__}
+    return _only({**rules, **own}, file, "optimizers")
+
+
+def _rules(module: ModuleType) -> dict[str, Rule]:
+    return {k: v for k, v in vars(module).items() if isinstance(v, Rule)}
+
+
+def _only(found: Mapping[str, Entrant], file: str, kind: str) -> Entrant:
+    """The only one that a file makes, built-in rules that it imports apart."""
+    own = {k: v for k, v in found.items() if all(v is not r for r in registry().values())}
     if not own:
         raise _empty(file)
     if len(own) > 1:
-        raise UsageError(f"{file} makes several rules; say which: {file}:{' or :'.join(own)}")
+        raise UsageError(f"{file} makes several {kind}; say which: {file}:{' or :'.join(own)}")
     return next(iter(own.values()))
 
 

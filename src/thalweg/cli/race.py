@@ -17,9 +17,7 @@ from ..racing.options import OPTIONS
 
 if TYPE_CHECKING:
     from ..racing import Race, Races
-    from ..rules import Rule
     from ..training.execution.ray import Cluster
-    from ..training.runs import RandomSearch
 
 _EXAMPLES = """\
 examples:
@@ -220,7 +218,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     asked = {name: getattr(args, name, None) for name in OPTIONS}
     found = {name: value for name, value in asked.items() if value is not None}
     if args.optimizers is not None:
-        found["optimizers"] = [_entrant(name) for name in args.optimizers]
+        from .load import load_entrant
+
+        found["optimizers"] = [load_entrant(name) for name in args.optimizers]
     return found
 
 
@@ -272,11 +272,3 @@ class _Merged(argparse.Action):
                 known[name] = {**known[name], **own} if joined else own
         else:
             setattr(args, self.dest, values)
-
-
-def _entrant(name: str) -> Rule | RandomSearch:
-    """A method by its name, or a rule out of a file."""
-    from ..training.runs import method
-    from .load import load_rule
-
-    return load_rule(name) if ".py" in name else method(name)

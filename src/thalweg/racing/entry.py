@@ -29,7 +29,9 @@ from ..records import (
 )
 from ..rules import Rule, RuleError
 from ..schedules import CONSTANT
-from ..training.runs import Method
+from ..training.class_code import class_code
+from ..training.runs import Method, RandomSearch
+from ..training.torch_method import TorchMethod
 from . import statistics, tuning
 from .outcome import Outcome, score
 from .space import Configuration
@@ -108,7 +110,7 @@ def entry(
         reference=str(work) if work else None,
         citation=Citation(**vars(work)) if work else None,
         formula_mathml=_formula(entrant),
-        code=line(entrant, chosen) if isinstance(entrant, Rule) else None,
+        code=None if isinstance(entrant, RandomSearch) else line(entrant, chosen),
         learning_rate=chosen.rate,
         configuration=chosen.to_dict(),
         validation=interval([o.validation for o in final]),
@@ -219,16 +221,17 @@ def _cut_short(
     return any(rate in stopped for rate in beside)
 
 
-def line(rule: Rule, chosen: Configuration) -> str:
+def line(method: Rule | TorchMethod, chosen: Configuration) -> str:
     """The line of code that makes the chosen optimizer, and what else it was trained with.
 
     Args:
-        rule: the method.
+        method: that was configured.
         chosen: its configuration.
     """
     hyper, recipe = dict(chosen.hyper), chosen.recipe
-    made = code(rule, hyper)
-    beside = []
+    made, beside = (
+        (code(method, hyper), []) if isinstance(method, Rule) else class_code(method, hyper)
+    )
     if recipe.schedule != CONSTANT:
         beside.append(f"schedule {recipe.schedule}")
     if recipe.clip is not None:

@@ -93,7 +93,7 @@ def _measured(
     if elsewhere and device is not None and device.type != "cpu":
         # Processes are for the cores of this machine.
         mode = "one by one" if plan.mode == "processes" else plan.mode
-        plan = replace(plan, mode=mode, processes=1, device=str(device))
+        plan = replace(plan, mode=mode, processes=1, class_processes=1, device=str(device))
     return plan
 
 

@@ -11,10 +11,13 @@ from torch import nn
 
 from ..errors import UsageError
 from ..tasks import Task, examine, find
-from ..training.runs import Regime
+from ..training.runs import Method, Regime
+from ..training.torch_method import TorchMethod
+from ..training.trial import tried
+from .entrants import entrants
 from .options import OPTIONS
 from .space import ALL, Fixed, ranges_of
-from .spec import Spec, entrants, rates_of
+from .spec import Spec, rates_of
 
 _OF_THE_TASK = ("epochs", "batch_size", "drop_last")  # options that a task has a say in
 # Options that a task decides and a model leaves open.
@@ -134,7 +137,7 @@ def spec_of(
     examine(task)
     usual: dict[str, Any] = {name: getattr(task, name) for name in _OF_THE_TASK}
     regime = Regime(**{k: v if options[k] is None else options[k] for k, v in usual.items()})
-    methods = entrants(options["optimizers"])
+    methods = _tried(entrants(options["optimizers"]), task)
     rates = rates_of(options["learning_rates"], methods)
     ranges = ranges_of(options["search"], methods)
     return Spec(
@@ -161,6 +164,11 @@ def _tuned(
     named = (tune,) if isinstance(tune, str) else tuple(tune)
     ranged = dict.fromkeys(hyper for own in ranges.values() for hyper in own)
     return named if ALL in named else (*named, *(h for h in ranged if h not in ("lr", *named)))
+
+
+def _tried(methods: Sequence[Method], task: Task) -> tuple[Method, ...]:
+    """The methods, every optimizer class after a step on the task."""
+    return tuple(tried(m, task) if isinstance(m, TorchMethod) else m for m in methods)
 
 
 def _budget(budget: int, rates: Mapping[str, Sequence[float]]) -> int:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..rules.ranges import Choice, Range
     from ..tasks.order import Order
     from ..training.execution.ray import Cluster
-    from ..training.runs import Method
+    from .entrants import Entrant
     from .watcher import Watcher
 
 SAMPLERS = ("grid", "sobol", "optuna")
@@ -53,11 +53,14 @@ class Options(TypedDict, total=False):
     """The keyword arguments of a race."""
 
     optimizers: Annotated[
-        "Sequence[str | Method] | None",
+        "Sequence[Entrant] | Mapping[str, Entrant] | None",
         Option(
-            "names of built-in optimizers, or rules of one's own; all distinct ones by default",
-            shell="names are listed by `thalweg rules`, and there is random_search; a rule of "
-            "one's own is FILE.py:NAME",
+            "names of built-in optimizers, rules of one's own, or optimizer classes of other "
+            "packages, as package:Class; all distinct built-in ones by default",
+            python="a class derived from `torch.optim.Optimizer` or a `functools.partial` of one "
+            "itself, and a mapping by the names that tables show",
+            shell="names are listed by `thalweg rules`, and there is random_search; a rule or "
+            "class of one's own is FILE.py:NAME",
             metavar="A,B,…",
             read=names,
         ),

@@ -138,9 +138,7 @@ def _check_failures(task: Task, records: Sequence[RunRecord]) -> None:
     if failed and len(failed) == len(records):
         names = {r.run.optimizer for r in failed if r.run is not None}
         who = f" of {names.pop()}" if len(names) == 1 else ""
-        raise UsageError(
-            f"task {task.name!r}: the model fails in every run{who}: {failed[0].failed}"
-        )
+        raise UsageError(f"task {task.name!r}: every run{who} fails: {failed[0].failed}")
 
 
 def _worst(

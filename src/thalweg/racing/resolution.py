@@ -96,7 +96,8 @@ def measure(
     with thread_count(threads):
         session = Session(task, [again], spec.regime, device=device)
         session.advance()
-        return {part: resampled(task, session, part) for part in PARTS}
+        with session.stepper.evaluating():
+            return {part: resampled(task, session, part) for part in PARTS}
 
 
 def resampled(task: Task, session: Session, part: str) -> Interval | None:

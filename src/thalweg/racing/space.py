@@ -11,7 +11,7 @@ from ..errors import UsageError, known_name, unknown
 from ..rules.core import LogRange, Rule
 from ..rules.ranges import Choice, LinearRange, NearOne, Range
 from ..schedules import KINDS, Schedule
-from ..training.runs import PLAIN, Method, Recipe
+from ..training.runs import PLAIN, Method, RandomSearch, Recipe
 
 ALL = "all"
 _DECAY = LogRange(1e-4)  # of a weight decay that is coupled in front of a rule without one
@@ -121,14 +121,15 @@ def space(
     """The space of a method.
 
     Args:
-        method: a rule, or random search, which has a spread, a schedule and a batch size.
+        method: a rule, an optimizer class, or random search, which has a spread, a schedule and a
+            batch size.
         tune: names of what is tuned beside the learning rate, or `all`.
         fixed: what the caller decided.
         batch_size: the usual one, around which others are tried; None if it is decided.
         ranges: by hyperparameter, in place of those that the method declares.
     """
     axes: dict[str, Range | Choice] = {"lr": method.learning_rates()}
-    if isinstance(method, Rule):
+    if not isinstance(method, RandomSearch):
         axes |= method.search
         axes["lr"] = method.learning_rates()
         axes.setdefault("weight_decay", _DECAY)
@@ -137,7 +138,7 @@ def space(
         axes["schedule"] = Choice(KINDS)
     if fixed.warmup is None:
         axes["warmup"] = _WARMUPS
-    if fixed.clip is None and isinstance(method, Rule):
+    if fixed.clip is None and not isinstance(method, RandomSearch):
         axes["clip"] = _CLIPS
     if batch_size is not None:
         sizes = dict.fromkeys((max(1, batch_size // 2), batch_size, 2 * batch_size))

@@ -22,7 +22,8 @@ from ..tape import trace
 from ..tasks import Task
 from ..training.halving import LEAST, bracket
 from ..training.rng import STREAMS, TUNING
-from ..training.runs import Method, RandomSearch, Recipe, Regime, Run, method, methods
+from ..training.runs import Method, RandomSearch, Recipe, Regime, Run
+from ..training.torch_method import TorchMethod
 from . import samplers
 from .option import SEED_SETS
 from .options import OPTIONS, SAMPLERS
@@ -84,7 +85,10 @@ class Spec:
             raise UsageError("optimizers is empty; name at least one")
         names = [m.name for m in self.entrants]
         if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
-            raise UsageError(f"optimizer {twice[0]!r} takes part twice; give it another name")
+            raise UsageError(
+                f"optimizer {twice[0]!r} takes part twice; give a class another name, as "
+                "{'a name': …} in the place of the list"
+            )
         for option in ("budget", "seeds", "tuning_seeds", "extra"):
             check_count(option, getattr(self, option))
         if max(self.seeds, self.tuning_seeds) > SEEDS:
@@ -152,6 +156,19 @@ class Spec:
         """What names the conditions that all runs share: the task and how it is trained."""
         return identity({"task": self.task.fingerprint, "regime": vars(self.regime)})
 
+    @property
+    def notes(self) -> list[str]:
+        """What was decided about the entrants, for a person to read."""
+        if self.rates:
+            return []
+        return [
+            f"{m.name}: learning rates are searched from {low:g} to {high:g} at first, around its "
+            f"default of {m.defaults['lr']:g}"
+            for m in self.entrants
+            if isinstance(m, TorchMethod) and "lr" not in self.ranges.get(m.name, {})
+            for low, high in [m.learning_rates().ends]
+        ]
+
     def steps_of(self, recipe: Recipe) -> int:
         """Steps of a run with this recipe."""
         return self.regime.under(recipe).steps(self.task.samples)
@@ -197,7 +214,7 @@ class Spec:
             "regime": vars(self.regime.under(run.recipe)),
             "method": rule.name,
             # A formula that changed is another method, whatever its name.
-            "formula": trace(run.rule).key if isinstance(rule, Rule) else rule.title,
+            "formula": self._formula(run),
             "init": rule.init if isinstance(rule, Rule) else None,
             "hyper": run.scalars,
             "seed": run.seed,
@@ -208,6 +225,13 @@ class Spec:
         if run.bracket is not None:  # the others decide how far it is trained
             parts["bracket"] = run.bracket
         return identity(parts)
+
+    @staticmethod
+    def _formula(run: Run) -> str:
+        """What tells methods of one name apart."""
+        if isinstance(run.method, Rule):
+            return trace(run.rule).key
+        return run.method.fingerprint if isinstance(run.method, TorchMethod) else run.method.title
 
     def about(self, run: Run, test: bool) -> dict[str, Any]:
         """What a run's record says of the run, for whoever reads records alone."""
@@ -240,30 +264,6 @@ class Spec:
             and set(record.also) == {metric.name for metric in self.task.also}
             and record.run == msgspec.convert(self.about(run, test), RunInfo)
         )
-
-
-def entrants(optimizers: Sequence[str | Method] | None) -> tuple[Method, ...]:
-    """The methods that these names mean; by default all that are distinct, and random search.
-
-    Args:
-        optimizers: names of built-in methods, or rules of one's own.
-
-    Raises:
-        UsageError: a name is unknown, and the message names the nearest ones; or what is given
-            is no method.
-    """
-    if optimizers is None:
-        return tuple(m for m in methods().values() if m.name not in _VARIANTS)
-    if isinstance(optimizers, str):
-        raise UsageError(f"optimizers={optimizers!r} must be a list, as [{optimizers!r}]")
-    found = tuple(method(m) if isinstance(m, str) else m for m in optimizers)
-    for given in found:
-        if not isinstance(given, Method):
-            raise UsageError(
-                f"optimizers has {given!r}, which is neither a name nor a rule; make one of a "
-                "formula with @thalweg.rule"
-            )
-    return found
 
 
 def rates_of(
@@ -304,7 +304,3 @@ def _rates(given: Sequence[float], name: str) -> tuple[float, ...]:
     if not own or len(set(own)) < len(own):
         raise UsageError(f"learning_rates of {name} are {own}; name one or more, each once")
     return tuple(map(float, own))
-
-
-# Two options of RMSProp at once are no method of their own.
-_VARIANTS = ("rmsprop_centered_momentum",)

@@ -13,6 +13,7 @@ from ..training import devices
 from ..training.devices import thread_count
 from ..training.memory import models_that_fit
 from ..training.runs import Run
+from ..training.torch_stepper import TorchDescent
 from ..training.train import Session
 from .spec import Spec
 
@@ -53,17 +54,24 @@ def _in_turns(
 ) -> dict[str, float]:
     # Measured at the very end alone, so that no step has an evaluation in it.
     regime = replace(spec.regime, evaluations=1, epochs=_WARM + _STEPS + 1)
-    sessions = {
-        run.method.name: iter(Session(spec.task, [run], regime, device=device)) for run in runs
-    }
+    sessions = {run.method.name: Session(spec.task, [run], regime, device=device) for run in runs}
+    steps = {name: iter(session) for name, session in sessions.items()}
     taken: dict[str, list[float]] = {name: [] for name in sessions}
     started = time.perf_counter()
     for number in range(_WARM + _STEPS):
-        for name, session in sessions.items():
+        for name, ahead in steps.items():
             start = time.perf_counter()
-            next(session)
+            next(ahead)
             devices.synchronize(device)
             taken[name].append(time.perf_counter() - start)
         if number >= _WARM and time.perf_counter() - started > patience:
             break
-    return {name: 1e3 * median(times[_WARM:]) for name, times in taken.items()}
+    return {name: 1e3 * _typical(sessions[name], times) for name, times in taken.items()}
+
+
+def _typical(session: Session, taken: Sequence[float]) -> float:
+    """Seconds per step; where a step of an optimizer is worth several, seconds per gradient."""
+    stepper = session.stepper
+    if isinstance(stepper, TorchDescent) and stepper.method.closure:
+        return sum(taken) / max(stepper.gradients, len(taken))
+    return median(taken[_WARM:])

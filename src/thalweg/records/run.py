@@ -137,6 +137,8 @@ class Execution(Document, frozen=True, kw_only=True):
         why: what kept the runs from training as lanes or on a GPU; empty where nothing did.
         device: where the runs train: cpu, cuda:0 and so on.
         fits: how many models fit into memory at once.
+        class_processes: in how many processes the runs of optimizer classes train; 1 for those
+            of the others.
     """
 
     mode: str
@@ -148,9 +150,10 @@ class Execution(Document, frozen=True, kw_only=True):
     why: str = ""
     device: str = "cpu"
     fits: int
+    class_processes: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("lanes", "processes", "threads", "fits"):
+        for name in ("lanes", "processes", "threads", "fits", "class_processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more")
 

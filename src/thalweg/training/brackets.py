@@ -9,7 +9,7 @@ from itertools import groupby
 
 from .context import TrainingContext
 from .halving import RUNGS, Standing, configs_to_stop, configuration
-from .runs import Result, Run
+from .runs import Result, Run, kind_of
 from .train import Session
 
 _DIVERGED = (-math.inf, -math.inf)
@@ -37,14 +37,15 @@ def train_group(
 
     Args:
         context: what they have in common.
-        runs: rules alone, or random search alone; brackets whole.
+        runs: of one kind; brackets whole.
         isolation: trains each run in a lane of its own and takes care of those that fail, which
             then stand in their bracket as diverged; without it, errors are the caller's.
 
     Returns:
         A result per run, in their order.
     """
-    parts = _parts(runs, 1 if isolation is not None else context.lanes)
+    alone = isolation is not None or any(kind_of(run.method) == "torch" for run in runs)
+    parts = _parts(runs, 1 if alone else context.lanes)
     found: dict[int, Result] = {}
     if any(run.bracket for run in runs):
         lanes = [_Lanes(context, part, runs, isolation) for part in parts]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from ..rules.ranges import SPREAD
 from ..schedules import CONSTANT, Schedule
 from ..tasks.order import Order, epochs
 from .rng import Purpose, drawing_from, numpy_generator
+from .torch_method import TorchMethod
 
 _RASTRIGIN = Reference(
     "Rastrigin",
@@ -48,8 +49,16 @@ class RandomSearch:
 
 
 RANDOM_SEARCH = RandomSearch()
-Method = Rule | RandomSearch
+Method = Rule | RandomSearch | TorchMethod
+Kind = Literal["rule", "torch", "search"]
 Also = dict[str, dict[str, list[float]]]  # values by metric, then by part of the data
+
+
+def kind_of(method: Method) -> Kind:
+    """What steps a method's runs: rules train together as lanes, and the others apart from them."""
+    if isinstance(method, TorchMethod):
+        return "torch"
+    return "search" if isinstance(method, RandomSearch) else "rule"
 
 
 def method(name: str) -> Method:
@@ -99,7 +108,7 @@ class Run:
     """One training from its start: which method, with which hyperparameters, from which seed.
 
     Attributes:
-        method: a rule, or random search.
+        method: a rule, an optimizer class, or random search.
         hyper: hyperparameters that differ from the method's defaults; `weight_decay` may be
             given for any rule, and is coupled where the rule has none of its own.
         seed: decides the initial parameters and the order of the data, alike for every method.

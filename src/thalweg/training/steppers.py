@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -35,6 +36,9 @@ class Stepper(Protocol):
 
     def step(self, x: Tree, y: Tree) -> Tensor:
         """Step on mini-batches (lanes, batch, …); the losses (lanes,) before the step."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Inside, the parameters are those that are measured."""
 
     def freeze(self, lanes: Sequence[int]) -> None:
         """Leave the parameters of these lanes as they are from now on."""
@@ -76,8 +80,11 @@ class Descent:
             part.step(addresses, threads)
         if self.watching:
             after = [p.detach() for p in self.population.parameters]
-            self.seen = _diagnostics(before, after, gradients)
+            self.seen = diagnostics(before, after, gradients)
         return losses
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def freeze(self, lanes: Sequence[int]) -> None:
         for part in self.slices:
@@ -193,7 +200,7 @@ class _Slice:
             self.freeze(still)
 
 
-def _diagnostics(
+def diagnostics(
     before: Sequence[Tensor], after: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> dict[str, Tensor]:
     """How a step looked in every lane; not a number where there is none to divide by."""
@@ -258,6 +265,9 @@ class Search:
         for p, draw in zip(best, drawn, strict=True):
             p.copy_(torch.where(_column(better, p), draw, p))
         return before
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def freeze(self, lanes: Sequence[int]) -> None:
         self.moving.index_fill_(0, torch.tensor(lanes).to(self.moving.device), False)

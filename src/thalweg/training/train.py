@@ -17,8 +17,9 @@ from .devices import CPU
 from .lane_rng import Generators
 from .population import Population
 from .rng import Purpose
-from .runs import Also, RandomSearch, Regime, Result, Run, batches
-from .steppers import DIAGNOSTICS, Descent, Search
+from .runs import Also, Regime, Result, Run, batches, kind_of
+from .steppers import DIAGNOSTICS, Descent, Search, Stepper
+from .torch_stepper import TorchDescent
 
 EXPLODED = 1e6  # times the first loss (or 1): past it a run is lost though still finite
 
@@ -76,21 +77,23 @@ class Session:
         self.regime.check(samples)
         self.task, self.test = task, test
         self.steps = self.regime.steps(samples)
-        searching = {isinstance(run.method, RandomSearch) for run in runs}
-        if len(searching) > 1:
-            raise ValueError("random search and rules cannot train in the same lanes")
+        kinds = {kind_of(run.method) for run in runs}
+        if len(kinds) > 1:
+            raise ValueError(f"{' and '.join(sorted(kinds))} cannot train in the same lanes")
+        kind = kinds.pop()
         # Lanes of one rule lie side by side.
-        names = [run.method.name if True in searching else run.rule.name for run in runs]
+        names = [run.rule.name if kind == "rule" else run.method.name for run in runs]
         self.order = sorted(range(len(runs)), key=lambda k: names[k])
         self.runs = [runs[k] for k in self.order]
         self.lanes = list(range(len(runs)))
         self.device, self.data = device, data_on(task, device)
         self.population = Population(task, [run.seed for run in self.runs], device)
-        self.stepper: Search | Descent = (
-            Search(self.population, self.runs, self.steps)
-            if searching.pop()
-            else Descent(self.population, self.runs, self.steps, engine)
-        )
+        self.stepper: Stepper
+        if kind == "rule":
+            self.stepper = Descent(self.population, self.runs, self.steps, engine)
+        else:
+            apart = Search if kind == "search" else TorchDescent
+            self.stepper = apart(self.population, self.runs, self.steps)
         self.diverged_at: list[int | None] = [None] * len(runs)
         self.stopped_at: list[int | None] = [None] * len(runs)
         self.stopped_why: list[str | None] = [None] * len(runs)
@@ -209,6 +212,10 @@ class Session:
         """Evaluate all lanes; their validation losses."""
         if step and not self.freeze_immediately:
             self._lose(self.divergence.lost(step))
+        with self.stepper.evaluating():
+            return self._evaluate(train_loss, step)
+
+    def _evaluate(self, train_loss: Tensor, step: int) -> Tensor:
         loss, metric, *others = self.population.evaluate(self.data.validation)
         seen = self.stepper.seen if step else dict.fromkeys(DIAGNOSTICS, _unseen(loss))
         self._keep(train_loss=train_loss, validation_loss=loss, validation_metric=metric, **seen)

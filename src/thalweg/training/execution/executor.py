@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from ..context import TrainingContext
 from ..devices import cores
-from ..runs import Result, Run
+from ..runs import Result, Run, kind_of
 from .local import LocalExecutor
 from .plan import ExecutionPlan
 from .processes import ProcessExecutor
@@ -52,4 +53,35 @@ def make_executor(plan: ExecutionPlan, cluster: Cluster | None = None) -> Execut
         return RayExecutor(cluster)
     if plan.processes > 1:
         return ProcessExecutor(min(plan.processes, cores()))
+    if plan.class_processes > 1:
+        return _Divided(ProcessExecutor(min(plan.class_processes, cores())))
     return LocalExecutor()
+
+
+class _Divided:
+    """Trains optimizer classes one by one in worker processes, and all else in this one.
+
+    Args:
+        classes: has the workers.
+    """
+
+    def __init__(self, classes: ProcessExecutor) -> None:
+        self.classes, self.local = classes, LocalExecutor()
+
+    def __enter__(self) -> Self:
+        self.classes.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.classes.__exit__(*error)
+
+    def train(
+        self, context: TrainingContext, groups: Sequence[Sequence[Run]]
+    ) -> Generator[tuple[Sequence[Run], list[Result] | Path], None, None]:
+        """Train groups and yield each when it is finished, those in this process first."""
+        kinds = [kind_of(group[0].method) for group in groups]
+        others = [group for group, kind in zip(groups, kinds, strict=True) if kind != "torch"]
+        classes = [group for group, kind in zip(groups, kinds, strict=True) if kind == "torch"]
+        yield from self.local.train(context, others)
+        if classes:
+            yield from self.classes.train(replace(context, lanes=1, threads=1), classes)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ..runs import RandomSearch, Run
+from ..runs import Kind, Run, kind_of
 
 if TYPE_CHECKING:
     from .plan import ExecutionPlan
 
 
 def grouped(runs: Sequence[Run], plan: ExecutionPlan) -> list[list[Run]]:
-    """The runs in groups that train together: random search apart, brackets whole, in order."""
+    """The runs in groups that train together: each kind apart, brackets whole, in order."""
     groups: list[list[Run]] = []
-    for searching in (False, True):
-        kind = [run for run in runs if isinstance(run.method, RandomSearch) == searching]
-        if plan.mode == "lanes" and plan.processes > 1:
+    for name in get_args(Kind):
+        kind = [run for run in runs if kind_of(run.method) == name]
+        if name == "torch":
+            groups += _filled(units(kind), plan.group_of_classes(len(kind)))
+        elif plan.mode == "lanes" and plan.processes > 1:
             groups += _evenly(units(kind), len(kind), plan)
         else:
             groups += _filled(units(kind), plan.group)

@@ -15,7 +15,7 @@ from .. import devices
 from ..context import TrainingContext
 from ..devices import cores
 from ..memory import models_that_fit
-from ..runs import RandomSearch, Regime, Run
+from ..runs import Kind, Regime, Run, kind_of
 from .speedup import measure_speedup
 from .timing import few_lanes, measure
 from .transport import can_travel
@@ -44,6 +44,8 @@ class ExecutionPlan:
         why: the reason why the runs do not train as lanes or on a GPU; empty where they do.
         device: where the runs train: cpu, cuda:0 and so on.
         fits: how many models may be in memory at once; None before that is known.
+        class_processes: in how many processes the runs of optimizer classes train, which cannot
+            be lanes; 1 for the processes of the others.
     """
 
     mode: Mode
@@ -55,11 +57,12 @@ class ExecutionPlan:
     why: str = field(default="", compare=False)
     device: str = "cpu"
     fits: int | None = field(default=None, compare=False)
+    class_processes: int = 1
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode={self.mode!r} is none of {get_args(Mode)}")
-        for name in ("lanes", "processes", "threads"):
+        for name in ("lanes", "processes", "threads", "class_processes"):
             check_count(name, getattr(self, name))
 
     def seconds(self, work: int) -> float:
@@ -71,6 +74,10 @@ class ExecutionPlan:
     def group(self) -> int:
         """How many runs finish and are recorded together."""
         return self.lanes if self.mode == "lanes" else _BATCH
+
+    def group_of_classes(self, runs: int) -> int:
+        """How many of these runs of optimizer classes finish and are recorded together."""
+        return max(1, min(_BATCH, -(-runs // max(self.processes, self.class_processes))))
 
     def context(self, task: Task, regime: Regime) -> TrainingContext:
         """The context of runs of a task that are executed by this plan."""
@@ -93,6 +100,8 @@ class ExecutionPlan:
             said += f": {self.microseconds:.0f} µs per run and step"
             if self.mode != "one by one":
                 said += f", {self.alone / self.microseconds:.1f}× as fast as one after the other"
+        if self.class_processes > 1:
+            said += f"; optimizer classes in {self.class_processes} processes of one thread each"
         return f"{said}; {self.why}" if self.why else said
 
 
@@ -135,18 +144,43 @@ def choose(
     why = [fastest.why] * bool(fastest.why) + why
     why += [f"on {p.device} it took {p.microseconds:.0f} µs" for p in found if p is not fastest]
     alone = min(plan.alone for plan in found if plan.alone is not None)
-    return replace(fastest, alone=alone, why="; ".join(why))
+    fastest = replace(fastest, alone=alone, why="; ".join(why))
+    return _with_classes(fastest, task, runs, regime)
+
+
+def _with_classes(
+    plan: ExecutionPlan, task: Task, runs: Sequence[Run], regime: Regime
+) -> ExecutionPlan:
+    """The plan, with processes for the optimizer classes where that is worth starting them.
+
+    They are taken to be as fast as the runs that were measured.
+    """
+    apart = [run for run in runs if kind_of(run.method) == "torch"]
+    processes = min(cores(), len(apart), models_that_fit(task, regime.batch_size))
+    if plan.processes > 1 or plan.device != "cpu" or processes < 2:
+        return plan
+    taken = (plan.alone or 0.0) * len(apart) * regime.steps(len(task.train[0])) / 1e6
+    if taken <= _START or not can_travel((task, apart)):
+        return plan
+    return replace(plan, class_processes=processes)
 
 
 def _sample(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if not isinstance(run.method, RandomSearch)] or list(runs)
+    """The runs whose steps are timed: of rules, where there are any."""
+    kinds = {kind: [r for r in runs if kind_of(r.method) == kind] for kind in get_args(Kind)}
+    return kinds["rule"] or kinds["torch"] or kinds["search"]
+
+
+def _stackable(sample: Sequence[Run]) -> int:
+    """How many of these runs could train as lanes."""
+    return 1 if kind_of(sample[0].method) == "torch" else len(sample)
 
 
 def _on_processor(task: Task, runs: Sequence[Run], regime: Regime) -> ExecutionPlan:
     """The fastest plan on the processor."""
     sample = _sample(runs)
     fits = models_that_fit(task, regime.batch_size)
-    lanes = min(LANES, fits, len(sample))
+    lanes = min(LANES, fits, _stackable(sample))
     why: list[str] = []
     measured = measure(task, sample, regime, lanes, why)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
@@ -208,7 +242,8 @@ def _checked(
 def _on_gpu(task: Task, runs: Sequence[Run], regime: Regime, place: torch.device) -> ExecutionPlan:
     """The fastest plan on a GPU."""
     sample, why = _sample(runs), list[str]()
-    lanes = min(GPU_LANES, models_that_fit(task, regime.batch_size, place), len(sample))
+    fits = models_that_fit(task, regime.batch_size, place)
+    lanes = min(GPU_LANES, fits, _stackable(sample))
     measured = measure(task, sample, regime, lanes, why, place)
     alone = min(taken for (together, _), taken in measured.items() if together == 1)
     together, threads = min(measured, key=measured.__getitem__)

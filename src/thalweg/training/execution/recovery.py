@@ -16,7 +16,7 @@ from ...tasks.user_errors import describe_error
 from ..brackets import Isolation, train_group
 from ..context import TrainingContext
 from ..devices import release, thread_count
-from ..runs import Result, Run
+from ..runs import Result, Run, kind_of
 from ..train import StepCounter
 from .grouping import units
 
@@ -29,7 +29,7 @@ def complete(context: TrainingContext, runs: Sequence[Run]) -> list[Result]:
 
     Args:
         context: what the runs have in common.
-        runs: rules alone, or random search alone; brackets whole.
+        runs: of one kind; brackets whole.
 
     Returns:
         A result per run, in their order.
@@ -70,7 +70,7 @@ def _one_by_one(context: TrainingContext, runs: Sequence[Run], error: Exception)
     if len(runs) > 1:
         return [result for unit in units(runs) for result in isolated(context, unit)]
     context.progress(context.steps(runs))
-    why = describe_error(error, context.task.model)
+    why = _describe(context, runs[0], error)
     warn_of_failure(runs[0], why)
     return [no_result(context, runs[0], why)]
 
@@ -99,7 +99,7 @@ def isolated(
         if out_of_memory(error):
             raise _too_large(context.task, error) from error
         _check_device(context.device, error)
-        why = describe_error(error, context.task.model)
+        why = _describe(context, run, error)
         warn_of_failure(run, why)
         return no_result(context, run, why)
 
@@ -119,6 +119,12 @@ def out_of_memory(error: BaseException) -> bool:
         or "not enough memory" in text
         or "alloc_failed" in text  # of CUDA's libraries
     )
+
+
+def _describe(context: TrainingContext, run: Run, error: Exception) -> str:
+    """What a run raised; where no line of the person's own did, a rule's run has the model's."""
+    rule = kind_of(run.method) != "torch"  # an optimizer class may have raised it itself
+    return describe_error(error, context.task.model if rule else None)
 
 
 def warn_of_failure(run: Run, why: str) -> None:
