@@ -159,7 +159,7 @@ def _with_classes(
     processes = min(cores(), len(apart), models_that_fit(task, regime.batch_size))
     if plan.processes > 1 or plan.device != "cpu" or processes < 2:
         return plan
-    taken = (plan.alone or 0.0) * len(apart) * regime.steps(len(task.train[0])) / 1e6
+    taken = (plan.alone or 0.0) * len(apart) * regime.steps(task.samples) / 1e6
     if taken <= _START or not can_travel((task, apart)):
         return plan
     return replace(plan, class_processes=processes)
