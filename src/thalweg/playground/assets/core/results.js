@@ -66,7 +66,7 @@ function explain(options = {}) {
   if (!found) return null; // the path had ended before
   const h = plan.h.slice();
   if (plan.schedule) scheduled(plan, h, plan.schedule(at));
-  const state = found.before;
+  const state = found.before.slice();
   let [gx, gy] = found.gradient;
   const lines = [];
   for (const [k, name] of (options.transforms ?? []).entries()) {
@@ -76,7 +76,8 @@ function explain(options = {}) {
     [state[0], state[1], gx, gy] = work;
   }
   lines.push(...numbers(plan.rule, state, gx, gy, at, h));
-  return {...found, rate: plan.rate < 0 ? null : h[plan.rate], lines};
+  const {gradient, after} = found;
+  return {before: [found.before[0], found.before[1]], gradient, after, rate: plan.rate < 0 ? null : h[plan.rate], lines};
 }
 
 // The lines of a rule or transform with their values; the state is stepped.

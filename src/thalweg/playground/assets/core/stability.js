@@ -24,6 +24,17 @@ function oddSlots(rule, h, state, t) {
   return slotPlaces(rule).filter(({scalar, from}) => !scalar && up[from] === -down[from]);
 }
 
+// Change the slots that do not move so that they are after a step what they are now.
+function hold(rule, h, state, t, odd) {
+  const next = state.slice();
+  for (const {from, to} of odd) next.fill(0, from, to);
+  rule.step(next, 0, 0, t, h);
+  for (const slot of slotPlaces(rule)) {
+    if (slot.scalar || odd.some((one) => one.name === slot.name)) continue;
+    for (let k = slot.from; k < slot.to; k++) if (next[k] > 0) state[k] *= state[k] / next[k];
+  }
+}
+
 // The matrix of the linearised step as rows; null where the step is not linear.
 function linearised(rule, h, state, t, odd, hessian) {
   const moving = [0, 1, ...odd.flatMap(({from}) => [from, from + 1])];
@@ -90,6 +101,7 @@ function stability(options = {}) {
   const rate = ratePlace(rule);
   const given = rate < 0 ? 1 : h[rate];
   const odd = oddSlots(rule, h, state, t);
+  hold(rule, h, state, t, odd);
   const at = (lr) => {
     const settings = h.slice();
     const now = state.slice();

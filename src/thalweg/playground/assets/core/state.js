@@ -29,14 +29,15 @@ function choice(known) {
   return (value, note) => (known().includes(value) ? value : note(`one of ${known().join(', ')}`));
 }
 
-function listed(known, least) {
+function listed(known) {
   return (value, note) => {
     const given = typeof value === 'string' ? value.split(',').filter(Boolean) : value;
     if (!Array.isArray(given)) return note('a list of names expected');
     const taken = [...new Set(given)].filter((name) => known().includes(name));
     if (taken.length === given.length) return taken;
     const rest = given.filter((name) => !taken.includes(name));
-    return note(rest.length ? `${rest.join(', ')} unknown` : 'each once', taken.length >= least ? taken : undefined);
+    // Of unknown names alone there is nothing to take.
+    return note(rest.length ? `${rest.join(', ')} unknown` : 'each once', taken.length ? taken : undefined);
   };
 }
 
@@ -71,8 +72,12 @@ function settingsOf(value, note) {
       note(`no rule named ${name}`);
       continue;
     }
+    if (typeof given !== 'object' || given === null) {
+      note(`${name}=${show(given)}: an object expected`);
+      continue;
+    }
     const known = [...RULES[name].hyper, ...Object.values(TRANSFORMS).flatMap(({hyper}) => hyper)];
-    for (const [key, raw] of Object.entries(given ?? {})) {
+    for (const [key, raw] of Object.entries(given)) {
       const one = known.find((hyper) => hyper.name === key);
       const wanted = typeof raw === 'string' && raw.trim() ? Number(raw) : raw;
       const trouble = one ? troubleWith(one, wanted) : 'no such hyperparameter';
@@ -86,8 +91,8 @@ function settingsOf(value, note) {
 field('surface', Object.keys(SURFACES)[0], choice(() => Object.keys(SURFACES)));
 field('text', '', text);
 field('start', null, pair);
-field('rules', Object.keys(RULES).slice(0, 1), listed(() => Object.keys(RULES), 1));
-field('transforms', [], listed(() => Object.keys(TRANSFORMS), 0));
+field('rules', Object.keys(RULES).slice(0, 1), listed(() => Object.keys(RULES)));
+field('transforms', [], listed(() => Object.keys(TRANSFORMS)));
 field('hyper', {}, settingsOf);
 field('steps', 100, numeric('steps', true));
 field('step', 0, numeric('step', true));
@@ -112,6 +117,8 @@ function set(given) {
     throw new UsageError(`set(${show(given)}): an object of fields, or a hash, expected`);
   }
   const before = JSON.stringify(state());
+  // A hash is a whole state: what it leaves out, or names wrongly, has its first value.
+  if (typeof given === 'string') for (const [name, {first}] of FIELDS) current[name] = first;
   for (const [name, value] of Object.entries(changes)) {
     const known = FIELDS.get(name);
     if (!known) {
@@ -144,10 +151,9 @@ function hash() {
   return words.size ? `#${words.toString().replaceAll('%2C', ',').replaceAll('%3A', ':')}` : '';
 }
 
-// The fields that a hash names; those it leaves out have their first value.
+// The fields that a hash names.
 function unhashed(given, notes) {
-  const fields = Object.fromEntries([...FIELDS].map(([name, {first}]) => [name, first]));
-  fields.hyper = {};
+  const fields = {hyper: {}};
   for (const [key, value] of new URLSearchParams(given.replace(/^#/, ''))) {
     const [rule, hyper] = [key.slice(0, key.indexOf('.')), key.slice(key.indexOf('.') + 1)];
     if (FIELDS.has(key) && key !== 'hyper') fields[key] = value;

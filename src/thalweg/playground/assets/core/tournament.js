@@ -41,6 +41,7 @@ async function race(options = {}, {progress, signal} = {}) {
   whole('steps', options.steps ?? 100, 1, LONGEST_RACE);
   const tolerance = number('tolerance', options.tolerance ?? TOLERANCE, 0, 1);
   const rules = options.rules ?? Object.keys(RULES).filter((name) => RULES[name].convention === 'torch');
+  if (!Array.isArray(rules) || !rules.length) throw new UsageError(`rules=${show(rules)} must be a list of names`);
   const tries = rules.flatMap((name) => {
     const {rates} = ruleOf(name);
     return rates.length ? rates.map((lr) => [name, lr]) : [[name, null]];
