@@ -57,7 +57,7 @@ def javascript(rules: Iterable[Rule], surfaces: Iterable[Surface]) -> str:
     """
     chosen = {name: _rule(each, name) for name, each in named_rules(rules).items()}
     grounds = {s.name: _surface(s) for s in _surfaces(surfaces).values()}
-    grounds[regression.NAME] = _regression()
+    grounds.setdefault(regression.NAME, _regression())
     constants = {
         "RULES": chosen,
         "TRANSFORMS": {c.name: _transform(c) for c in TRANSFORMS},
@@ -106,9 +106,14 @@ def _key(name: str) -> str:
 
 
 def named_rules(own: Iterable[Rule]) -> dict[str, Rule]:
-    """All rules by the names that the page has for them: a person's, torch's, the conventions'."""
+    """All rules by the names that the page has for them.
+
+    A person's own come first, and stand for a built-in one of the same name; then those of torch,
+    then the variants of other conventions.
+    """
     built_in = registry()
-    found = {r.name: r for r in own} | dict(built_in)
+    found = {r.name: r for r in own}
+    found |= {name: r for name, r in built_in.items() if name not in found}
     for name in built_in:
         for convention, variant in conventions(name).items():
             if variant is not built_in[name]:
@@ -220,7 +225,8 @@ def _transform_hyper(rule: Rule, name: str, default: float) -> dict[str, Any]:
 def _surfaces(own: Iterable[Surface]) -> dict[str, Surface]:
     from ..surfaces import registry
 
-    return {s.name: s for s in own} | dict(registry())
+    found = {s.name: s for s in own}
+    return found | {name: s for name, s in registry().items() if name not in found}
 
 
 def _surface(surface: Surface) -> dict[str, Any]:
