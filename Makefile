@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # Short ones first; `common` is what they share, `render` puts what they recorded into the documents.
 BENCHMARKS := step small lanes first_step race_speed training roofline report int8_blocks jax_scalars \
-              driver cluster fewer_bytes calibration pruning
+              driver cluster task_times fewer_bytes calibration pruning
 define NEWLINE
 
 

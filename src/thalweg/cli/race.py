@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError, known_name
 from ..racing.option import Option, flag_of, in_shell, switch
 from ..racing.options import OPTIONS
+from . import task_list
 
 if TYPE_CHECKING:
     from ..racing import Race, Races
@@ -62,7 +63,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="its name (see --list), or FILE.py[:NAME] for one of your own; several are raced "
         "one after the other, and compared together",
     )
-    parser.add_argument("--list", action="store_true", help="list the tasks and stop")
+    parser.add_argument(
+        "--list", action="store_true", help="list the tasks with their sizes, and stop"
+    )
     parser.add_argument(
         "--train",
         metavar="FILE",
@@ -169,11 +172,8 @@ def _cluster(args: argparse.Namespace) -> Cluster | None:
 
 def run(args: argparse.Namespace) -> int:
     """Race, print what was found, and say where the report is."""
-    from .. import tasks
-
     if args.list:
-        for name, builder in tasks.registry().items():
-            print(f"{name:24}{builder.title}")
+        print(task_list.lines())
         return 0
     if not args.task:
         raise UsageError("name a task; --list shows them")
