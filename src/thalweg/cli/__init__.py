@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import ThalwegError, UsageError, unknown
+from . import completion
 
 _COMMANDS = ("init", "race", "report", "export", "schema", "rules", "draw", "play", "bench")
 
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="`thalweg COMMAND --help` explains one command.",
     )
     parser.add_argument("--version", action="version", version=f"thalweg {__version__}")
+    completion.add(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         import_module(f".{name}", __name__).add(commands)
@@ -72,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            kind = str(action.metavar or action.dest).lower()
+            kind = "command" if action.dest == "command" else action.dest
             raise argparse.ArgumentError(None, str(unknown(kind, value, action.choices)))
 
 
