@@ -17,6 +17,7 @@ import torch
 from msgspec import structs
 
 from .._version import __version__
+from ..engines.registry import engines_for
 from ..records import (
     Environment,
     Interval,
@@ -259,7 +260,7 @@ def _setting(spec: Spec, target: float | None, found: Findings) -> Setting:
         seeds=spec.seeds,
         seed=spec.seed,
         target_loss=target,
-        engine="numba" if found.device == "cpu" else "triton",
+        engine=next((engine.name for engine in engines_for(found.device)), None),
         device=found.device,
         executor=found.executor,
     )
