@@ -14,7 +14,7 @@ from thalweg.engines.formats import BLOCK, FORMATS, spread
 from thalweg.engines.numba.launch import NumbaLaunch
 from thalweg.engines.tables import CHUNK
 from thalweg.errors import UsageError
-from thalweg.optim.stepping.precision import Keeping, decode, encode, rounded
+from thalweg.optim.stepping.precision import StoragePrecision, decode, encode, rounded
 from thalweg.rules import Rule, find, rule
 from thalweg.tape import trace
 
@@ -188,12 +188,12 @@ def test_random_bits_are_those_of_seed_and_step() -> None:
 
 def test_random_bits_look_random() -> None:
     """Each of the 32 bits is set half of the time, and neighbours agree half of the time."""
-    draws = Keeping(seed=5).noise(torch.zeros(1 << 16), 3, 0, 2).numpy()
+    draws = StoragePrecision(seed=5).noise(torch.zeros(1 << 16), 3, 0, 2).numpy()
     bits = (draws[:, None] >> np.arange(32)) & 1
     tolerance = 5 * 0.5 / np.sqrt(draws.size)  # five standard errors of a fair coin
     assert np.abs(bits.mean(0) - 0.5).max() < tolerance
     assert np.abs((bits[1:] == bits[:-1]).mean(0) - 0.5).max() < tolerance
-    step = Keeping(seed=5).noise(torch.zeros(1 << 16), 4, 0, 2).numpy()
+    step = StoragePrecision(seed=5).noise(torch.zeros(1 << 16), 4, 0, 2).numpy()
     assert np.abs((((draws ^ step)[:, None] >> np.arange(32)) & 1).mean(0) - 0.5).max() < tolerance
 
 

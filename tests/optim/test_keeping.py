@@ -27,7 +27,7 @@ from keeping_cases import (
 )
 from optim_cases import Case, Gradients, tensors
 from thalweg.engines.formats import BLOCK
-from thalweg.optim.stepping.precision import Keeping
+from thalweg.optim.stepping.precision import StoragePrecision
 
 
 @pytest.mark.parametrize(("case", "engine"), BOTH, ids=str)
@@ -95,7 +95,7 @@ def test_seeds_share_no_bits() -> None:
     """Neither the steps of neighbours nor those of seeds that are alike in their low bits."""
     seeds = [0, 1, 2, 3, -1, 1 << 20, 1 << 32, (1 << 32) + 1, 5 << 40]
     one = torch.zeros(1)
-    drawn = [Keeping(seed=s).noise(one, t, 0, 1).item() for s in seeds for t in range(64)]
+    drawn = [StoragePrecision(seed=s).noise(one, t, 0, 1).item() for s in seeds for t in range(64)]
     assert len(set(drawn)) == len(drawn)
 
 

@@ -18,7 +18,7 @@ from optim_cases import DTYPES, ENGINES, TOLERANCE, Gradients, tensors, twins
 from published import PUBLISHED, adamp_as_published
 from thalweg import rules
 from thalweg.errors import UsageError
-from thalweg.optim.stepping.batches.cpu import Compiled
+from thalweg.optim.stepping.batches.cpu import HostBatch
 from thalweg.optim.stepping.batches.eager import Eager
 from thalweg.rules import Rule
 
@@ -77,7 +77,7 @@ def test_many_parameters_in_groups_are_the_published_algorithm(
         assert mine.state[p].keys() == KEYS[CLASSES[form]]
         if "step" in mine.state[p]:
             assert mine.state[p]["step"] == len(given[k])
-    kind = Eager if engine == "eager" else Compiled
+    kind = Eager if engine == "eager" else HostBatch
     assert all(type(batch) is kind for batch in mine._plan.batches)  # type: ignore[union-attr]
 
 
@@ -262,7 +262,7 @@ def test_clipping_is_torch_s_over_groups_and_rows(dtype: torch.dtype, engine: st
     groups = [{"params": others[:2], "lr": 0.01}, {"params": others[2:], "betas": (0.5, 0.999)}]
     theirs = torch.optim.Adam(groups)
     follow_torch(mine, theirs, absent=lambda k, t: k == 1 and t in (1, 4))
-    assert numbers(mine) == ["Together" if engine == "eager" else "Compiled"]
+    assert numbers(mine) == ["Together" if engine == "eager" else "HostBatch"]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_every_rule_clipped_in_both_engines(inner: Rule) -> None:
         tolerance = 1e-6 if form.scalars else 1e-12
         for p, q in zip(these, others, strict=True):
             torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
-    assert (numbers(fast), numbers(slow)) == (["Compiled"], ["Together"])
+    assert (numbers(fast), numbers(slow)) == (["HostBatch"], ["Together"])
 
 
 @engines

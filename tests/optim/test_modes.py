@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import thalweg.optim as ours
 from optim_cases import FULL, Case, Gradients, pair, parameters, tensors, train
-from thalweg.optim.stepping.batches.cpu import Compiled
+from thalweg.optim.stepping.batches.cpu import HostBatch
 from thalweg.optim.stepping.batches.eager import Eager
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
@@ -50,14 +50,14 @@ def test_a_dispatch_mode_sees_every_tensor_that_is_written(case: Case) -> None:
     theirs, mine = pair(case)
     gradients = Gradients()
     train(theirs, mine, gradients, steps=2)
-    assert all(type(batch) is Compiled for batch in mine._plan.batches)
+    assert all(type(batch) is HostBatch for batch in mine._plan.batches)
     with Dispatched() as mode:
         train(theirs, mine, gradients, steps=1)
     for p in parameters(mine):
         state = [x for x in mine.state[p].values() if x.numel() > 1 and x.shape == p.shape]
         assert {x.data_ptr() for x in (p, *state)} <= set(mode.written)
     train(theirs, mine, gradients, steps=2)  # and the kernel takes over again
-    assert all(type(batch) is Compiled for batch in mine._plan.batches)
+    assert all(type(batch) is HostBatch for batch in mine._plan.batches)
 
 
 def test_a_function_mode_sees_the_arithmetic() -> None:
@@ -98,7 +98,7 @@ def test_a_default_device_is_no_reason_to_be_slow() -> None:
     p.grad = torch.ones_like(p)
     with torch.device("cpu"):
         mine.step()
-        assert [type(batch) for batch in mine._plan.batches] == [Compiled]
+        assert [type(batch) for batch in mine._plan.batches] == [HostBatch]
         with Called():
             mine.step()
             assert [type(batch) for batch in mine._plan.batches] == [Eager]

@@ -430,6 +430,21 @@ def test_optimizers_that_an_earlier_version_has_pickled(make: Any, new: str, old
     assert again.param_groups[0]["lr"] == 0.25
 
 
+def test_what_an_optimizer_stores_its_number_formats_under_in_earlier_pickles() -> None:
+    optimizer = ours.Lion(tensors(torch.float32), state_dtype="bfloat16")
+    pickled = _renamed(
+        optimizer,
+        "thalweg.optim.stepping.precision\nStoragePrecision",
+        "thalweg.optim.keeping\nKeeping",
+    )
+    assert pickled.count(b"Vprecision\n") == 1
+    with pytest.warns(DeprecationWarning, match="thalweg.optim.keeping is"):
+        again = pickle.loads(pickled.replace(b"Vprecision\n", b"Vkeeping\n"))
+    assert again.precision == optimizer.precision
+    with pytest.warns(DeprecationWarning, match="keeping is called precision now"):
+        assert again.keeping is again.precision
+
+
 def test_the_package_of_classes_has_those_that_a_module_had() -> None:
     adam = ours.Adam(tensors(torch.float32), lr=0.25)
     again = pickle.loads(_renamed(adam, "thalweg.optim.classes.adam", "thalweg.optim.classes"))

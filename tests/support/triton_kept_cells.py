@@ -116,7 +116,7 @@ def batch_steps_as_torch(name: str, capturable: bool, changed: str) -> None:
     import thalweg
     from oracles import TOLERANCE, assert_agree
     from thalweg.engines.registry import named
-    from thalweg.optim.stepping.batches.gpu import OnDevice
+    from thalweg.optim.stepping.batches.gpu import DeviceBatch
     from thalweg.optim.stepping.dispatch import trouble_with
     from thalweg.optim.stepping.plan import begin
 
@@ -134,7 +134,7 @@ def batch_steps_as_torch(name: str, capturable: bool, changed: str) -> None:
     for p in ours:
         p.grad = torch.zeros_like(p)
     items = [begin(mine, p, 0, form, hyper) for p in ours]
-    batch = OnDevice(engine, form, items, [hyper], mine.keeping, True, capturable)
+    batch = DeviceBatch(engine, form, items, [hyper], mine.precision, True, capturable)
     live = torch.tensor(0.05)
     for step in range(5):
         if step == 2 and changed:

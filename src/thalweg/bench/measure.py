@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..engines.traffic import traffic
 from ..errors import ThalwegError, UsageError
-from ..optim.stepping.precision import Keeping
+from ..optim.stepping.precision import StoragePrecision
 from ..rules.core import Rule
 from ..tape import GRADIENT, THETA, trace
 from . import contenders
@@ -50,7 +50,7 @@ class Setting:
     patience: float = 60.0
 
     def __post_init__(self) -> None:
-        Keeping(state_dtype=self.state_dtype)  # raises UsageError for an unknown dtype
+        StoragePrecision(state_dtype=self.state_dtype)  # raises UsageError for an unknown dtype
         if self.repeats < 1:
             raise UsageError(f"repeats={self.repeats} must be at least 1")
         if not self.patience > 0:
@@ -60,9 +60,9 @@ class Setting:
 
     def formats(self, rule: Rule) -> list[str]:
         """The storage formats of the arrays of a rule's program."""
-        keeping, parameter = Keeping(state_dtype=self.state_dtype), torch.empty(0)
+        precision, parameter = StoragePrecision(state_dtype=self.state_dtype), torch.empty(0)
         return [
-            keeping.parameter(parameter) if a in (THETA, GRADIENT) else keeping.slot(parameter)
+            precision.parameter(parameter) if a in (THETA, GRADIENT) else precision.slot(parameter)
             for a in trace(rule).arrays
         ]
 

@@ -16,6 +16,8 @@ _NAMES = {
     "sparse": "classes.sparse",
 }
 
+_CLASSES = {"Keeping": "StoragePrecision"}
+
 
 class _Earlier(ModuleType):
     """A module that another one has replaced."""
@@ -32,7 +34,7 @@ class _Earlier(ModuleType):
             DeprecationWarning,
             stacklevel=2,
         )
-        return getattr(import_module(self._new), name)
+        return getattr(import_module(self._new), _CLASSES.get(name, name))
 
 
 def register() -> None:

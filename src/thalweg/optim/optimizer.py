@@ -24,7 +24,7 @@ from .options import DEFAULTS, CommonOptions, full_signature, with_defaults
 from .stepping.dispatch import trouble_with
 from .stepping.finite import all_finite
 from .stepping.plan import Plan
-from .stepping.precision import Keeping, unpacked
+from .stepping.precision import StoragePrecision, unpacked
 
 # Options by which torch's classes choose an implementation. Here the engine is chosen by device and
 # dtype, so they are accepted, stored in the groups and not used.
@@ -47,7 +47,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         skip_nonfinite: skip a step if any gradient contains NaN or infinity: parameters, state and
             step counts stay as they are, and a warning is given the 1st, 10th, 100th … time.
             Without it such gradients are used, as in torch.
-        state_dtype, rounding, seed: number formats of state and parameters; see `Keeping`.
+        state_dtype, rounding, seed: number formats of state and parameters; see `StoragePrecision`.
 
     Raises:
         UsageError: an option is out of its range, or the engine cannot step a parameter.
@@ -61,7 +61,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         lazy: whether gradients must be sparse, and rows without a gradient stay as they are.
         densifies: whether a sparse gradient may be converted to a dense one, as in torch.
         common_options: the options of the optimizer, not of a group, with their defaults.
-        keeping: the number formats of state and parameters.
+        precision: the number formats of state and parameters.
         skipped: how many steps `skip_nonfinite` has skipped.
     """
 
@@ -72,7 +72,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     lazy: ClassVar[bool] = False
     densifies: ClassVar[bool] = False
     common_options: ClassVar[Mapping[str, Any]] = DEFAULTS
-    keeping: Keeping = Keeping()
+    precision: StoragePrecision = StoragePrecision()
     skip_nonfinite: bool = False
     skipped: int
 
@@ -85,7 +85,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         if engine not in (AUTO, EAGER):
             registry.named(engine)
         self.engine, self.skip_nonfinite = engine, options["skip_nonfinite"]
-        self.keeping = Keeping(**{f.name: options[f.name] for f in fields(Keeping)})
+        self.precision = StoragePrecision(
+            **{f.name: options[f.name] for f in fields(StoragePrecision)}
+        )
         self.skipped = 0
         self._plan: Plan | None = None
         self._step_supports_amp_scaling = bool(
@@ -266,14 +268,26 @@ class RuleOptimizer(torch.optim.Optimizer):
         if "differentiable" not in options:  # which torch's base class adds
             self.defaults.pop("differentiable", None)
         self.__dict__.setdefault("skipped", 0)  # absent where an older version has pickled
+        if "keeping" in self.__dict__:  # its earlier name
+            self.precision = self.__dict__.pop("keeping")
         self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
         self._plan = None
         for group in self.param_groups:
             for option, value in self.defaults.items():
                 group.setdefault(option, value)
 
+    @property
+    def keeping(self) -> StoragePrecision:
+        """The earlier name of `precision`."""
+        warnings.warn(
+            "keeping is called precision now: optimizer.precision",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.precision
+
     def __getstate__(self) -> dict[str, Any]:
-        own = ("engine", "keeping", "skip_nonfinite", "skipped")
+        own = ("engine", "precision", "skip_nonfinite", "skipped")
         return {**super().__getstate__(), **{key: getattr(self, key) for key in own}}
 
     def state_dict(self) -> dict[str, Any]:
@@ -292,7 +306,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             state_dict: the state. Its arrays are cast to the dtype of the parameter, as in torch;
                 with `state_dtype` they are converted to that format from their full precision.
         """
-        if self.keeping.state_dtype is None:
+        if self.precision.state_dtype is None:
             super().load_state_dict(state_dict)
             return
         # After the hooks that may change what is loaded, and before those that look at it.

@@ -18,16 +18,16 @@ from ...errors import UsageError
 from ...rules.core import Rule, RuleError
 from ...tape import GRADIENT, THETA, trace
 from .batches.base import Batch, Item, gradient_of
-from .batches.cpu import Compiled
+from .batches.cpu import HostBatch
 from .batches.differentiable import Graph, in_graph
 from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
-from .batches.gpu import OnDevice
+from .batches.gpu import DeviceBatch
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
 from .dispatch import NONE_FAILED, divide, warn_of_failure
 from .dtensor import Shards, local
 from .modes import watched
-from .precision import COMPENSATION, Keeping, check_memory, named
+from .precision import COMPENSATION, StoragePrecision, check_memory, named
 
 if TYPE_CHECKING:
     from ..optimizer import RuleOptimizer
@@ -104,9 +104,9 @@ class Plan:
         for (rule, _, way), items in gathered(found, engine).items():
             if way is not None:
                 hypers = [group.hyper for group in self.groups]
-                self.batches.append(way(rule, items, hypers, optimizer.keeping))
+                self.batches.append(way(rule, items, hypers, optimizer.precision))
             else:
-                self.batches += self._batches(rule, items, optimizer.keeping, engine)
+                self.batches += self._batches(rule, items, optimizer.precision, engine)
         self.shards.settle()
         self.state, self.states = optimizer.state, list(optimizer.state.values())
 
@@ -158,7 +158,7 @@ class Plan:
         self,
         rule: Rule,
         items: Sequence[Item],
-        keeping: Keeping,
+        precision: StoragePrecision,
         chosen: str,
         failed: Mapping[str, str] = NONE_FAILED,
     ) -> list[Batch]:
@@ -167,7 +167,7 @@ class Plan:
         Args:
             rule: of all of them.
             items: the parameters.
-            keeping: how the optimizer rounds.
+            precision: how the optimizer rounds.
             chosen: the engine, as of `divide`.
             failed: as of `divide`.
         """
@@ -175,11 +175,11 @@ class Plan:
         launches, slow = divide(rule, items, chosen, failed)
         whole = Together if measures_all(rule) else Eager
         if whole is Together and (slow or len(launches) > 1):
-            return [Together(rule, items, hypers, keeping)]
+            return [Together(rule, items, hypers, precision)]
         batches: list[Batch] = []
         for engine, alike in launches:
             try:
-                batches.append(self._compiled(engine, rule, alike, keeping))
+                batches.append(self._compiled(engine, rule, alike, precision))
             except RuleError:
                 raise
             except Exception as error:
@@ -188,19 +188,19 @@ class Plan:
                 # An engine that cannot compile leaves its parameters to the others.
                 why = f"no kernel for {rule.name}: {type(error).__name__}: {error}"
                 others = {**failed, engine.name: why}
-                batches += self._batches(rule, alike, keeping, chosen, others)
+                batches += self._batches(rule, alike, precision, chosen, others)
             else:
                 warn_of_failure(engine, failed)
-        return [*batches, whole(rule, slow, hypers, keeping)] if slow else batches
+        return [*batches, whole(rule, slow, hypers, precision)] if slow else batches
 
     def _compiled(
-        self, engine: Engine, rule: Rule, items: Sequence[Item], keeping: Keeping
+        self, engine: Engine, rule: Rule, items: Sequence[Item], precision: StoragePrecision
     ) -> Batch:
         """The batch of items that an engine steps by one launch."""
         hypers = [group.hyper for group in self.groups]
         if engine.asynchronous:
-            return OnDevice(engine, rule, items, hypers, keeping, self.apart, self.capturable)
-        return Compiled(engine, rule, items, hypers, keeping, self.apart)
+            return DeviceBatch(engine, rule, items, hypers, precision, self.apart, self.capturable)
+        return HostBatch(engine, rule, items, hypers, precision, self.apart)
 
 
 _NOT_PLAIN = (
@@ -214,11 +214,11 @@ def begin(
 ) -> Item:
     """A parameter with its state, which starts here unless it was loaded or kept."""
     keys = {slot: optimizer.state_keys.get(slot, slot) for slot in rule.slots}
-    keeping = optimizer.keeping
-    counts = optimizer.counts_steps or keeping.draws(parameter, bool(keys))
-    if keeping.state_dtype == "int8" and local(parameter) is not parameter:
+    precision = optimizer.precision
+    counts = optimizer.counts_steps or precision.draws(parameter, bool(keys))
+    if precision.state_dtype == "int8" and local(parameter) is not parameter:
         raise UsageError('state_dtype="int8" cannot keep the state of a DTensor: take "bfloat16"')
-    formats = {THETA: keeping.parameter(parameter), GRADIENT: named(parameter)}
+    formats = {THETA: precision.parameter(parameter), GRADIENT: named(parameter)}
     if not keys and not counts and formats[THETA] != COMPENSATED:
         return Item(parameter, group, {}, keys, 0, False, formats)
     state = optimizer.state.setdefault(parameter, {})
@@ -235,14 +235,14 @@ def begin(
         if slot in rule.scalars:
             state[key] = _number(value)
         else:
-            formats[slot] = keeping.begin(parameter, state, key, value)
+            formats[slot] = precision.begin(parameter, state, key, value)
     if formats[THETA] == COMPENSATED:
         if COMPENSATION in keys.values():
             raise UsageError(
                 f'rounding="kahan" keeps the state {COMPENSATION!r}, and {rule.name} has one too: '
                 "rename that slot"
             )
-        keeping.begin_compensation(parameter, state)
+        precision.begin_compensation(parameter, state)
     return Item(parameter, group, state, keys, taken, counts, formats)
 
 

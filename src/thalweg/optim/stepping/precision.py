@@ -33,7 +33,7 @@ _ROUNDINGS = {"nearest": "bfloat16", "stochastic": STOCHASTIC, "kahan": COMPENSA
 
 
 @dataclass(frozen=True)
-class Keeping:
+class StoragePrecision:
     """How an optimizer keeps its numbers.
 
     Args:
@@ -80,8 +80,8 @@ class Keeping:
 
     def draws(self, p: Tensor, has_state: bool) -> bool:
         """Whether rounding takes random bits, for which steps must be counted."""
-        forms = [self.parameter(p), *[self.slot(p)] * has_state]
-        return any(FORMATS[form].stochastic for form in forms)
+        storages = [self.parameter(p), *[self.slot(p)] * has_state]
+        return any(FORMATS[storage].stochastic for storage in storages)
 
     def begin(self, p: Tensor, state: dict[str, Any], key: str, value: Any) -> str:
         """Have the state hold an array, in the format that is wanted of it.
@@ -95,28 +95,28 @@ class Keeping:
         Returns:
             The format.
         """
-        form = self.slot(p, value)
+        storage = self.slot(p, value)
         if isinstance(value, Tensor) and value.layout == torch.sparse_coo:
             value = value.to_dense()  # a momentum that torch has begun sparse
         if not isinstance(value, int | float):
             check_array(p, key, value)
         else:
             number = complex(value, value) if p.is_complex() else value  # two reals alike
-            dtype = p.dtype if p.is_complex() else getattr(torch, _plain(form))
+            dtype = p.dtype if p.is_complex() else getattr(torch, _plain(storage))
             value = torch.full_like(p, number, dtype=dtype, memory_format=torch.preserve_format)
-        if form == INT8:
+        if storage == INT8:
             if value.dtype == torch.int8:
                 state[key + SCALE] = _scales(p, key, state)
             else:
                 state[key], state[key + SCALE] = encode(value.float(), _MIDDLE)
         elif value.dtype == torch.int8:  # codes, which another state_dtype has left
             scales = _scales(p, key, state)
-            state[key] = decode(value, scales).to(getattr(torch, _plain(form)))
+            state[key] = decode(value, scales).to(getattr(torch, _plain(storage)))
             del state[key + SCALE]
         else:
-            dtype = value.dtype if value.is_complex() else getattr(torch, _plain(form))
+            dtype = value.dtype if value.is_complex() else getattr(torch, _plain(storage))
             state[key] = value if value.dtype == dtype else value.to(dtype)
-        return form
+        return storage
 
     def begin_compensation(self, p: Tensor, state: dict[str, Any]) -> None:
         """Have the state hold what a parameter's rounding has lost, if that is kept."""
@@ -148,25 +148,27 @@ class Keeping:
         return _mix(torch.arange(x.numel(), device=x.device), key)
 
 
-def keep(parts: Sequence[Tensor], form: str, value: Any, bits: Callable[[], Tensor]) -> None:
+def write_rounded(
+    parts: Sequence[Tensor], storage: str, value: Any, bits: Callable[[], Tensor]
+) -> None:
     """Write what a step has made of an array.
 
     Args:
         parts: the tensors in which it lies.
-        form: its format.
+        storage: its format.
         value: a tensor of its shape, or a number.
         bits: makes random bits for all its elements in their order in memory.
     """
-    if not FORMATS[form].stochastic and not FORMATS[form].compensated:
+    if not FORMATS[storage].stochastic and not FORMATS[storage].compensated:
         store(parts[0], value)
         return
     wide = torch.empty_like(parts[0], dtype=torch.float32)
     store(wide, value)
-    if form == STOCHASTIC:
+    if storage == STOCHASTIC:
         drawn = torch.empty_like(wide, dtype=torch.int64)
         turned(drawn).copy_(bits().view(turned(drawn).shape))
         parts[0].copy_(rounded(wide, drawn))
-    elif form == COMPENSATED:
+    elif storage == COMPENSATED:
         parts[0].copy_(wide)
         parts[1].copy_(wide - parts[0])
     else:
@@ -327,9 +329,9 @@ def _stream(seed: int) -> int:
     return int(_mix(_mix(torch.tensor(seed & _WORD, device="cpu"), 0), seed >> 32 & _WORD))
 
 
-def _plain(form: str) -> str:
+def _plain(storage: str) -> str:
     """The dtype in which a state of this format begins, or is kept in one array."""
-    return FLOAT32 if form == INT8 else FORMATS[form].parts[0]
+    return FLOAT32 if storage == INT8 else FORMATS[storage].parts[0]
 
 
 def named(x: Tensor) -> str:

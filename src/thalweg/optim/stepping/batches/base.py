@@ -38,10 +38,10 @@ class Item(NamedTuple):
     def parts(self, array: str) -> list[Tensor]:
         """The tensors in which an array of the parameter or its state lies."""
         first = self.parameter if array == THETA else self.state[self.keys[array]]
-        form = FORMATS[self.formats[array]]
-        if form.compensated:
+        storage = FORMATS[self.formats[array]]
+        if storage.compensated:
             return [first, self.state[COMPENSATION]]
-        return [first, self.state[self.keys[array] + SCALE]] if form.blockwise else [first]
+        return [first, self.state[self.keys[array] + SCALE]] if storage.blockwise else [first]
 
 
 class Batch(Protocol):

@@ -10,12 +10,12 @@ from torch import Tensor
 from ....engines.base import Engine
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
-from ..precision import Keeping
+from ..precision import StoragePrecision
 from .base import Hyper, Item
-from .kernel import Launched
+from .kernel import KernelBatch
 
 
-class Compiled(Launched):
+class HostBatch(KernelBatch):
     """Stepped by one launch of a compiled kernel of the CPU.
 
     Args:
@@ -23,7 +23,7 @@ class Compiled(Launched):
         rule: the rule of all of them.
         items: the parameters, all of one dtype.
         hypers: the hyperparameters of every parameter group.
-        keeping: how the optimizer rounds.
+        precision: how the optimizer rounds.
         apart: whether any of them may rest.
     """
 
@@ -33,10 +33,10 @@ class Compiled(Launched):
         rule: Rule,
         items: Sequence[Item],
         hypers: Sequence[Hyper],
-        keeping: Keeping,
+        precision: StoragePrecision,
         apart: bool = False,
     ) -> None:
-        super().__init__(engine, rule, items, keeping, apart)
+        super().__init__(engine, rule, items, precision, apart)
         scalars = self.launch.scalars
         for group in set(self.group_of_row.tolist()):
             self.follow(group, hypers[group])

@@ -15,7 +15,7 @@ from ....rules.core import Rule
 from ....tape import THETA, trace
 from ..audit.subjects import Gradients
 from ..layouts import real
-from ..precision import Keeping, decode, keep, store
+from ..precision import StoragePrecision, decode, store, write_rounded
 from .base import Hyper, Item
 
 
@@ -23,11 +23,15 @@ class Eager:
     """Stepped one by one with the arithmetic of torch itself, on any device and dtype."""
 
     def __init__(
-        self, rule: Rule, items: Sequence[Item], hypers: Sequence[Hyper], keeping: Keeping
+        self,
+        rule: Rule,
+        items: Sequence[Item],
+        hypers: Sequence[Hyper],
+        precision: StoragePrecision,
     ) -> None:
         # A formula that no engine would take is refused here as well.
         self.measures = bool(trace(rule).middle)
-        self.rule, self.items, self.keeping = rule, items, keeping
+        self.rule, self.items, self.precision = rule, items, precision
         self.needed = {*items[0].keys.values(), *["step"] * items[0].counts}
         self.taken = [item.taken for item in items]
         self.hypers = dict(enumerate(hypers))
@@ -95,8 +99,8 @@ class Eager:
         for name, value in values.items():
             if name in item.formats:
                 number = arrays.index(name)
-                bits = partial(self.keeping.noise, item.parameter, self.taken[k], k, number)
-                keep(item.parts(name), item.formats[name], value, bits)
+                bits = partial(self.precision.noise, item.parameter, self.taken[k], k, number)
+                write_rounded(item.parts(name), item.formats[name], value, bits)
             else:
                 store(item.state[item.keys[name]], value)
 

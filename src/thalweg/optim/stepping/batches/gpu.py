@@ -13,14 +13,14 @@ from torch import Tensor
 from ....engines.base import Engine
 from ....rules.core import Rule
 from ..audit.subjects import Gradients, Number
-from ..precision import Keeping
+from ..precision import StoragePrecision
 from .base import Hyper, Item
-from .kernel import Launched
+from .kernel import KernelBatch
 
 _version = attrgetter("_version")
 
 
-class OnDevice(Launched):
+class DeviceBatch(KernelBatch):
     """Stepped by kernels of the GPU engine; a step may be captured in a CUDA graph.
 
     What advances with the steps stays on the device: the count that the bias corrections see, and
@@ -32,7 +32,7 @@ class OnDevice(Launched):
         rule: the rule of all of them.
         items: the parameters, all of one dtype and device.
         hypers: the hyperparameters of every parameter group: numbers, or tensors of one element.
-        keeping: how the optimizer rounds.
+        precision: how the optimizer rounds.
         apart: whether any of them may rest.
         capturable: whether the state's "step" is on the device too, as torch has it then.
     """
@@ -43,11 +43,11 @@ class OnDevice(Launched):
         rule: Rule,
         items: Sequence[Item],
         hypers: Sequence[Hyper],
-        keeping: Keeping,
+        precision: StoragePrecision,
         apart: bool = False,
         capturable: bool = False,
     ) -> None:
-        super().__init__(engine, rule, items, keeping, apart)
+        super().__init__(engine, rule, items, precision, apart)
         device = self.parameters[0].device
         self.numbers, self.sent = np.zeros((len(self.group_of_row), self.width)), False
         self.live: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}

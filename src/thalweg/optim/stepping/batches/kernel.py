@@ -19,11 +19,11 @@ from ..audit.audit import make_audit
 from ..audit.libtorch import extent, fits
 from ..audit.subjects import Array, Gradients, Number, Subjects
 from ..layouts import order, real
-from ..precision import Keeping
+from ..precision import StoragePrecision
 from .base import Item, gradient_of
 
 
-class Launched(ABC):
+class KernelBatch(ABC):
     """Parameters that a kernel steps, and what must hold of them for it to step them.
 
     A kernel trusts its addresses, so before every step all tensors are audited.
@@ -32,12 +32,17 @@ class Launched(ABC):
         engine: what steps them.
         rule: the rule of all of them.
         items: the parameters, all of one dtype and device.
-        keeping: how the optimizer rounds.
+        precision: how the optimizer rounds.
         apart: whether each has a row of scalars of its own, so that any of them may rest.
     """
 
     def __init__(
-        self, engine: Engine, rule: Rule, items: Sequence[Item], keeping: Keeping, apart: bool
+        self,
+        engine: Engine,
+        rule: Rule,
+        items: Sequence[Item],
+        precision: StoragePrecision,
+        apart: bool,
     ) -> None:
         self.program = program = trace(rule)
         self.items, self.apart = items, apart
@@ -55,7 +60,7 @@ class Launched(ABC):
             self.formats,
             shapes,
             self.row_of_item,
-            seed=keeping.stream,
+            seed=precision.stream,
             device=self.parameters[0].device,
         )
         self.launch.write(program.scalars[self.width], rows)
