@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from ..records import Document, RaceDocument, RunRecord, as_race, as_runs
 from ..records import write_to as put
-from . import also, drawing, looks, notes, parts, runs, text
+from . import also, drawing, importance, looks, notes, parts, results, runs, text
 
 _SCRIPTS = ("scales.js", "view.js", "page.js", "brush.js", "charts.js")
 
@@ -47,11 +47,11 @@ def render(summary: Summary, records: Records | None = None) -> str:
 
 
 def _page(summary: RaceDocument, records: Mapping[str, RunRecord]) -> str:
-    drawn = runs.embedded(summary, records)
+    drawn, effects = runs.embedded(summary, records), importance.of_race(summary)
     return page(
         "race.html",
-        ("settings.js", "parallel.js", "runs.js", "report.js"),
-        drawing=embedded(drawing.of_race(summary)),
+        ("settings.js", "parallel.js", "contour.js", "runs.js", "report.js"),
+        drawing=embedded(drawing.of_race(summary, effects)),
         data=embedded(summary),
         runs=embedded(drawn),
         left_out=drawn["left_out"],
@@ -63,11 +63,12 @@ def _page(summary: RaceDocument, records: Mapping[str, RunRecord]) -> str:
         facts=parts.headline(summary),
         sentence=text.words(summary.verdict.sentence),
         code=summary.verdict.code,
-        table=parts.table(summary),
+        table=results.table(summary),
         metrics=summary.setting.also,
         others=also.table(summary),
         choices=also.choices(summary),
         metric=summary.setting.metric.name,
+        effects=parts.effects(summary, effects),
         methods=parts.methods(summary),
         setting=parts.setting(summary),
         machine=parts.machine(summary),

@@ -15,6 +15,10 @@ UNITS = {
 """Units of training, and their names on an axis."""
 
 
+USUAL: dict[str, Value] = {"schedule": "constant", "warmup": 0.0, "clip": "any"}
+"""What a setting was where a configuration does not name it; a batch size was the race's."""
+
+
 def unit(entries: Sequence[OptimizerResult]) -> str:
     """The unit that optimizers are compared in: steps, or epochs where batch sizes differ."""
     known = {entry.per_step.epochs for entry in entries if entry.per_step is not None}

@@ -259,7 +259,7 @@ if (entries.length) {
     choose([...entries.keys()].filter(i => names.has(entries[i].name)));
   });
   choose(state.on);
-  if (drawing.importance) Importance($('contour'));
+  if (drawing.importance.length) charts.push(Contour($('contour')));
   View.start(() => { charts.forEach(draw => draw()); showTimes(); });
   if (counted) showTimes();
   charts.forEach(draw => draw());

@@ -1,11 +1,10 @@
 // The settings of configurations, and how each is laid along an axis.
 
 // What a configuration does not mention was left as it was.
-const USUAL = { schedule: 'constant', warmup: 0, clip: 'any' };
 const searched = new Set();
 
 function filled(configuration) {
-  const usual = { ...USUAL, batch_size: data.setting.batch_size };
+  const usual = { ...drawing.usual, batch_size: data.setting.batch_size };
   const absent = Object.entries(usual).filter(([key]) => searched.has(key) && configuration[key] === undefined);
   return { ...configuration, ...Object.fromEntries(absent) };
 }
