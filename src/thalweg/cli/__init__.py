@@ -15,7 +15,18 @@ from .. import __version__
 from ..errors import ThalwegError, UsageError, unknown
 from . import completion
 
-_COMMANDS = ("init", "race", "report", "export", "schema", "rules", "draw", "play", "bench")
+_COMMANDS = (
+    "init",
+    "race",
+    "report",
+    "export",
+    "schema",
+    "rules",
+    "draw",
+    "play",
+    "bench",
+    "cache",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..atomic import replacing
+
+# A source or machine code by the digest in its name; and the draft of one, which `replacing` makes.
+_FILE = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{16}\.(?:py|o)")
+_DRAFT = re.compile(rf"\.{_FILE.pattern}\.[0-9a-f]{{8}}")
+_ABANDONED = 3600.0  # seconds after which a draft is one that a crash left behind
 
 
 def folder() -> Path:
@@ -51,3 +59,46 @@ def keep(path: Path, content: bytes) -> str:
     except OSError as error:
         return f"{error.strerror}: {path.parent}"
     return ""
+
+
+def files() -> Iterator[Path]:
+    """The files in the folder that this package wrote: kernels, and drafts left by a crash.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+        OSError: the folder cannot be read.
+    """
+    place = folder()
+    if not place.is_dir():
+        return
+    for path in sorted(place.iterdir()):
+        if path.is_file() and (
+            _FILE.fullmatch(path.name) or (_DRAFT.fullmatch(path.name) and _is_abandoned(path))
+        ):
+            yield path
+
+
+def clear() -> tuple[int, int]:
+    """Remove these files: how many, and how many bytes they had.
+
+    A program that uses a kernel has it in memory, and one that looks for it compiles it anew.
+
+    Raises:
+        RuntimeError, OSError: as for `files`, or one cannot be removed.
+    """
+    removed = freed = 0
+    for path in files():
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            continue  # another process cleared it
+        removed, freed = removed + 1, freed + size
+    return removed, freed
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except FileNotFoundError:
+        return False
