@@ -72,7 +72,6 @@ NAN = torch.tensor([[1.0, math.nan], [math.inf, 0.0]])
         ({"batch_size": True}, "batch_size=True must be a whole number"),
         ({"epochs": 0}, "epochs=0 must be a whole number >= 1"),
         ({"floor": math.nan}, "floor=nan must be finite"),
-        ({"model": torch.nn.Linear(2, 1)}, "model must be a function that builds a new model"),
         ({"model": "mlp"}, "model must be a function that builds a new model"),
         ({"loss": 3}, "loss=3 is no function"),
         ({"metric": 3}, "is no Metric"),

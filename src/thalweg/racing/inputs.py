@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,44 +23,6 @@ _OF_THE_TASK = ("epochs", "batch_size", "drop_last")  # options that a task has 
 _OF_A_MODEL = ("loss", "metrics", "target", "validation", "test")
 
 
-class Fresh:
-    """Builds new models after one that exists, each initialised anew.
-
-    Args:
-        model: is copied; its own parameters are left alone.
-
-    Raises:
-        UsageError: a layer with parameters has no `reset_parameters` to draw them anew.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        for name, module in model.named_modules():
-            own = [n for n, _ in module.named_parameters(recurse=False)]
-            if own and not _drawn_anew(model, name):
-                raise UsageError(
-                    f"model: {type(module).__name__} has the parameter {own[0]!r} but no "
-                    "reset_parameters() to draw it anew for every run; give a function that "
-                    "builds the model, as `lambda: Net()`"
-                )
-        self.model = copy.deepcopy(model)
-
-    def __call__(self) -> nn.Module:
-        model = copy.deepcopy(self.model)
-        for module in model.modules():
-            for reset in ("reset_parameters", "_reset_parameters"):
-                if callable(own := getattr(module, reset, None)):
-                    own()
-                    break
-        return model
-
-
-def _drawn_anew(model: nn.Module, name: str) -> bool:
-    """Whether a module, or one that it is part of, draws its parameters anew."""
-    parts = name.split(".") if name else []
-    holders = [model.get_submodule(".".join(parts[:k])) for k in range(len(parts) + 1)]
-    return any(hasattr(h, r) for h in holders for r in ("reset_parameters", "_reset_parameters"))
-
-
 def task_of(
     given: Task | str | nn.Module | Callable[[], nn.Module], inputs: Any, targets: Any, **more: Any
 ) -> Task:
@@ -69,7 +30,7 @@ def task_of(
 
     Args:
         given: a task, the name of a built-in one, or a model: a function that builds it, its
-            class, or an example of it, of which every run gets a copy initialised anew.
+            class, or an example of it, of which every run gets a copy.
         inputs, targets: what a model is trained on.
         **more: other arguments of `Task`.
 
@@ -89,11 +50,10 @@ def task_of(
             "a model needs data to be trained on: race(model, X, y), or race(model, frame, "
             "target='column')"
         )
-    model = Fresh(given) if isinstance(given, nn.Module) else given
     name = type(given).__name__ if isinstance(given, nn.Module) else _called(given)
     train = inputs if targets is None else (inputs, targets)
     chosen = {key: value for key, value in more.items() if value is not None}
-    return Task(name=name, model=model, train=train, **chosen)
+    return Task(name=name, model=given, train=train, **chosen)
 
 
 def _check_alone(task: Task | str, more: Mapping[str, Any]) -> None:
@@ -128,12 +88,10 @@ def spec_of(
     """
     own = {name: options[name] for name in _OF_A_MODEL}
     if inputs is not None:
-        own |= {name: options[name] for name in ("batch_size", "epochs")}
+        own |= {name: options[name] for name in ("batch_size", "epochs", "init")}
     task = task_of(given, inputs, targets, **own)
-    if options["name"] is not None:
-        task = replace(task, name=options["name"])
-    if options["order"] is not None:
-        task = replace(task, order=options["order"])
+    changes = {name: options[name] for name in ("name", "order", "init")}
+    task = replace(task, **{key: value for key, value in changes.items() if value is not None})
     examine(task)
     usual: dict[str, Any] = {name: getattr(task, name) for name in _OF_THE_TASK}
     regime = Regime(**{k: v if options[k] is None else options[k] for k, v in usual.items()})

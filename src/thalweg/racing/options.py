@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypedDict, TypeVar
 
 from ..errors import check_count, unknown
+from ..inits import INITS
 from ..orders import ORDERS
 from ..schedules import KINDS
 from .option import (
@@ -189,6 +190,16 @@ class Options(TypedDict, total=False):
             "is shuffled",
             python="a name, a torch `Sampler` or a function, as in `Task`",
             choices=ORDERS,
+            read=str,
+        ),
+    ]
+    init: Annotated[
+        str | None,
+        Option(
+            "what runs start from: fresh weights, other ones for every seed; or those given with "
+            "the model, as in fine-tuning; by default (auto) those given where parameters are "
+            "frozen or the model looks trained",
+            choices=INITS,
             read=str,
         ),
     ]

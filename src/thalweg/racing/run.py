@@ -81,7 +81,7 @@ class Racing:
         """Read the records, and decide how the runs are executed; what each begins with."""
         spec = self.spec
         self._make_samplers()
-        for note in (*spec.task.notes, *spec.notes):
+        for note in (*spec.task.remarks, *spec.notes):
             self.watcher.say(note)
         self.store = Store(None if self.out is None else self.out / "records")
         check_unfinished(self.store, spec.task.name, overwrite=self.overwrite)

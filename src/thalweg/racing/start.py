@@ -43,7 +43,8 @@ def race(
 
     Args:
         task: a task, or the name of a built-in one, or a model: a function or class that builds
-            one, or an example, of which every run gets a copy initialised anew.
+            one, or an example, of which every run gets a copy: with its weights where it looks
+            trained or has frozen parameters, else initialised anew.
         X, y: the inputs and targets that a model is trained on, in any form that `Task` takes; a
             fifth each is split off for validation and test.
         **options: as in `Options`.

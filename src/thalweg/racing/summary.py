@@ -251,6 +251,7 @@ def _setting(spec: Spec, target: float | None, found: Findings) -> Setting:
         validation=count(task.validation[0]),
         test=count(task.test[0]),
         parameters=task.parameters(),
+        weights=str(task.weights),
         fingerprint=task.fingerprint,
         batch_size=spec.regime.batch_size,
         epochs=spec.regime.epochs,

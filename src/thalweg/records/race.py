@@ -32,6 +32,7 @@ class Setting(Document, frozen=True, kw_only=True):
         validation: number of validation samples.
         test: number of test samples.
         parameters: of the model.
+        weights: that runs started from: given with the model or drawn anew, and which are frozen.
         fingerprint: digest of model, data, loss and metrics.
         batch_size: samples in a mini-batch.
         epochs: passes over the training data.
@@ -54,6 +55,7 @@ class Setting(Document, frozen=True, kw_only=True):
     validation: Count | None = None
     test: Count | None = None
     parameters: Count | None = None
+    weights: str | None = None
     fingerprint: str | None = None
     batch_size: Count | None = None
     epochs: Count | None = None

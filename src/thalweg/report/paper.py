@@ -151,8 +151,8 @@ def paragraph(summary: RaceDocument) -> str:
         )
     sentences += [
         f"For each optimizer the configuration with the best mean validation {metric} was trained "
-        f"again with {setting.seeds} fresh seeds, which fix initial weights and order of the "
-        "data and are shared by all optimizers, and evaluated once on the test set.",
+        f"again with {setting.seeds} fresh seeds, which fix {_varied(setting)} and are shared by "
+        "all optimizers, and evaluated once on the test set.",
         f"We report means with 95 % BCa bootstrap intervals ({_short(_BOOTSTRAP[0])}; "
         f"{_short(_BOOTSTRAP[1])}) and paired sign-flip tests ({_short(_FLIPS)}) against the "
         f"best, adjusted by {_adjustment(summary)[0]} ({_short(_adjustment(summary)[1])}); an "
@@ -213,6 +213,13 @@ def _each(entries: Sequence[OptimizerResult]) -> str:
     counts = {entry.configurations for entry in entries}
     number = text.count(max((c for c in counts if c), default=None))
     return f"{'' if len(counts) == 1 else 'up to '}{number} configurations"
+
+
+def _varied(setting: Setting) -> str:
+    """What a seed decides."""
+    if setting.weights is not None and setting.weights.startswith("given"):
+        return "the order of the data and what models draw as they train, but not initial weights,"
+    return "initial weights and order of the data"
 
 
 def _batches(setting: Setting, search: Search) -> str:

@@ -122,6 +122,7 @@ def setting(summary: RaceDocument) -> Terms:
         ("margin that matters", text.margin(metric)),
         ("train / validation / test", " / ".join(text.count(size) for size in sizes)),
         ("parameters", text.count(given.parameters)),
+        *([("initial weights", text.words(given.weights))] if given.weights else []),
         ("batch size", text.count(given.batch_size)),
         ("epochs", text.number(given.epochs)),
         ("steps per run", text.count(given.steps)),

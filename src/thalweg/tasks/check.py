@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from . import pairs
+from . import modes, pairs
 from .losses import own_loss
 from .task import Task
 from .trees import Tree, count, rows
@@ -34,7 +34,7 @@ def examine(task: Task) -> None:
 def _train(task: Task, model: nn.Module) -> None:
     x, y = (rows(tree, slice(task.batch_size)) for tree in task.train)
     what = f"task {task.name!r}: the model fails on its first mini-batch"
-    model.train()
+    modes.train(model, modes.still(model))
     returned: list[Any] = []
     watching = model.register_forward_hook(lambda *args: returned.append(args[-1]))
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .initial_weights import ModelBuilder
 from .user_errors import own
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
@@ -147,7 +148,11 @@ class _Walk:
 
     def _object(self, thing: Any) -> None:
         self._class(type(thing))
-        if isinstance(thing, torch.nn.Module) or (_own(type(thing)) and hasattr(thing, "__dict__")):
+        if isinstance(thing, ModelBuilder):
+            self._all(thing.decisive())
+        elif isinstance(thing, torch.nn.Module) or (
+            _own(type(thing)) and hasattr(thing, "__dict__")
+        ):
             self._all(part for pair in sorted(vars(thing).items()) for part in pair)
         elif not isinstance(thing, _MOVING):
             self._all(_pickled(thing))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import math
 import os
@@ -17,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..inits import AUTO, GIVEN
 from ..orders import SHUFFLED
-from . import calling, losses, pairs
+from . import calling, description, initial_weights, losses, pairs
 from .fingerprint import code_texts
+from .initial_weights import Weights
 from .losses import own_loss
 from .metric import Criterion, Metric
-from .order import Order, check_order, described
+from .order import Order, check_order
 from .pairs import Pair
 from .prepare import is_classes, parts
 from .sources import Samples, read
@@ -46,8 +47,8 @@ class Task:
 
     Attributes:
         name: the name of the task; a built-in one is found again by it.
-        model: builds a freshly initialised model from torch's global generator, which the
-            caller seeds; picklable if runs are to be spread over processes.
+        model: builds a model from torch's global generator, which the caller seeds; picklable if
+            runs are to be spread over processes. Or a model, of which every run gets a copy.
         train: inputs (N, …) and targets (N, …) that gradients are taken on.
         validation: those that hyperparameters are chosen on; split off `train` if None.
         test: those that the chosen ones are reported on; split off `train` if None.
@@ -69,6 +70,10 @@ class Task:
             "sequential", a torch `Sampler`, or a function of the epoch's number, from 0, and a
             `numpy.random.Generator` to the sample numbers, as many as there are samples.
         drop_last: leave out the last mini-batch of an epoch where it is smaller than the others.
+        init: what the runs of a model start from: its own weights ("given"), or others for every
+            seed ("fresh", by the layers' `reset_parameters`; frozen parameters stay). By default
+            ("auto") its own where it has frozen parameters or looks trained. Of a function that
+            builds a model, "fresh" draws anew what it loads.
         notes: what was decided about the data, for a person to read.
 
     Raises:
@@ -76,7 +81,7 @@ class Task:
     """
 
     name: str = "task"
-    model: Callable[[], nn.Module] = None  # type: ignore[assignment]
+    model: Any = None
     train: Any = None
     validation: Any = None
     test: Any = None
@@ -91,6 +96,7 @@ class Task:
     metrics: Any = None
     order: Order = SHUFFLED
     drop_last: bool = False
+    init: str = AUTO
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,6 +107,7 @@ class Task:
                 f"task {self.name!r}: give it data to train on: train=(inputs, targets)"
             )
         self._check_functions()
+        object.__setattr__(self, "model", initial_weights.builder(self.name, self.model, self.init))
         check_order(self.name, self.order)
         train = read(self.train, self.target, f"task {self.name!r}: train")
         if train.targets is None:
@@ -240,11 +247,11 @@ class Task:
         return all(metric.function is own_loss for metric in self.measured)
 
     def _check_functions(self) -> None:
-        if isinstance(self.model, nn.Module) or not callable(self.model):
+        if not callable(self.model):
             raise UsageError(
                 f"task {self.name!r}: model must be a function that builds a new model, because "
                 f"every run starts from its own; got {type(self.model).__name__}. Give the class, "
-                "or a function such as `def model(): return Net()`"
+                "a function such as `def model(): return Net()`, or a model, which is copied"
             )
         if self.step is not None and not callable(self.step):
             raise UsageError(
@@ -262,6 +269,29 @@ class Task:
         if not count:
             raise UsageError(f"task {self.name!r}: the model has no trainable parameter")
         return count
+
+    @cached_property
+    def weights(self) -> Weights:
+        """What the runs start from, by the names of parameters: given, drawn anew, or frozen.
+
+        Raises:
+            UsageError: init is "given", and the model is built with other weights for every seed.
+        """
+        found = initial_weights.compared(self._build(0), self._build(1))
+        if self.init == GIVEN and found.drawn:
+            raise UsageError(
+                f"task {self.name!r}: init='given', but model() builds other weights for every "
+                f"seed, as {found.drawn[0]}; load them there, give the model itself, or leave init "
+                "out"
+            )
+        return found
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know before a race, beginning with the weights."""
+        unusual = not self.weights.usual or isinstance(self.model, initial_weights.ModelBuilder)
+        first = [self.weights.note(self.model, self.order)] if unusual else []
+        return [*first, *self.notes]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -294,10 +324,10 @@ class Task:
             digest.update(data.flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _build(self) -> nn.Module:
+    def _build(self, seed: int = 0) -> nn.Module:
         """A model to look at, built without moving the caller's random numbers."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+            torch.default_generator.manual_seed(seed)
             try:
                 model = self.model()
             except UsageError:
@@ -312,36 +342,12 @@ class Task:
                 f"task {self.name!r}: model() must return a torch.nn.Module, "
                 f"not {type(model).__name__}"
             )
+        initial_weights.check_shapes(self.name, model)
         return model
 
     def describe(self) -> str:
         """The task in a few lines: model, data, loss, metric, batches, fingerprint."""
-        rows = self._rows()
-        width = max(len(label) for label, _ in rows)
-        head = f"{self.name}: {self.title}" if self.title else self.name
-        return "\n".join([head, *(f"  {label:{width}}  {text}" for label, text in rows)])
-
-    def _rows(self) -> list[tuple[str, str]]:
-        direction = "higher" if self.metric.higher_is_better else "lower"
-        model = f"{type(self._build()).__name__}, {self.parameters():,} parameters"
-        loss = _name(self.loss if self.step is None else self.step) + (
-            f", never below {self.floor:g}" if self.floor is not None else ""
-        )
-        margin = f"differences that matter: {self.metric.margin_in_words}"
-        return [
-            ("model", model),
-            *((part, pairs.sizes(getattr(self, part))) for part in ("train", "validation", "test")),
-            ("loss", loss),
-            ("metric", f"{self.metric.name}, {direction} is better; {margin}"),
-            *([("also measured", ", ".join(m.name for m in self.also))] if self.also else []),
-            ("batches", self._batches()),
-            ("fingerprint", self.fingerprint[:16]),
-        ]
-
-    def _batches(self) -> str:
-        order = "" if self.order == SHUFFLED else f", {described(self.order)}"
-        last = ", without a smaller last one" if self.drop_last else ""
-        return f"of {self.batch_size}, {self.epochs} epochs{order}{last}"
+        return description.text(self)
 
     def __repr__(self) -> str:
         sizes = "/".join(str(count(part[0])) for part in (self.train, self.validation, self.test))
@@ -351,13 +357,7 @@ class Task:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{label}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for label, text in self._rows()
-        )
-        head = f"<b>{html.escape(self.name)}</b> {html.escape(self.title)}"
-        return f"<table><caption style='text-align:left'>{head}</caption>{rows}</table>"
+        return description.table(self)
 
 
 def _end_copies(process: int) -> None:
@@ -368,7 +368,3 @@ def _end_copies(process: int) -> None:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", type(function).__qualname__)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..tasks import Task
+from ..tasks import Task, modes
 from ..tasks.trees import Tree, count, nbytes, rows
 from .devices import CPU
 from .lane_forms import lane_forms
@@ -33,7 +33,8 @@ _known: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
 def activations(task: Task) -> int:
     """Bytes that a training pass keeps for its gradient in lanes, per sample; at least one."""
     if task not in _known:
-        model = task._build().train()
+        model = task._build()
+        modes.train(model, modes.still(model))
         x, y = (rows(tree, slice(2)) for tree in task.train)
         own = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
         _known[task] = max(1, _kept(task, model, x, y, own) // count(x))

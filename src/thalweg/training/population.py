@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from ..tasks import Task, losses
+from ..tasks import Task, losses, modes
 from ..tasks.pairs import Pair
 from ..tasks.trees import Tree, count, joined, map_tensors, rebuilt, rows, tensors
 from .device_data import select_lanes
@@ -42,6 +42,7 @@ class Population:
         self.task, self.lanes, self.device = task, len(seeds), device
         models = [build(task, seed) for seed in seeds]
         self.model = models[0]
+        self.still = modes.still(self.model)
         self.whole = _Whole(task, self.model, _changing(task, self.model))
         self.draws = Draws(seeds, device)
         self.names = [n for n, p in self.model.named_parameters() if p.requires_grad]
@@ -61,8 +62,10 @@ class Population:
                 self.fixed[name] = torch.stack(values).to(device)
         if device.type != "cpu":
             self.model.to(device)
-        for name, (value,) in _not_trained(models[:1]).items():
-            self.fixed.setdefault(name, value)
+        # In the order of `fixed_dims`: vmap matches dicts by position.
+        self.fixed = {
+            name: self.fixed.get(name, value) for name, (value,) in _not_trained(models[:1]).items()
+        }
         self._share_memory()
 
     def _share_memory(self) -> None:
@@ -109,7 +112,7 @@ class Population:
         Returns:
             Losses (lanes,), and gradients stacked like the parameters.
         """
-        self.model.train()
+        modes.train(self.model, self.still)
         with self._drawing(0, self.lanes):
             if self.lanes == 1:
                 loss = self.task.objective(self.model, _first(x), _first(y))
@@ -128,7 +131,7 @@ class Population:
 
         The model's running statistics stay as they are.
         """
-        self.model.train()
+        modes.train(self.model, self.still)
         # What the model changes in place, it changes in a copy.
         fixed = {
             name: value.clone() if name in self.whole.changing else value
@@ -186,7 +189,7 @@ class Population:
             lanes = min(together, self.lanes - first)
             with self._drawing(first, lanes):
                 parts.append(self._evaluate(first, lanes, data, samples))
-        self.model.train()
+        modes.train(self.model, self.still)
         return torch.cat(parts).unbind(1)
 
     def _evaluate(self, first: int, lanes: int, data: Pair, samples: int) -> Tensor:
@@ -299,7 +302,7 @@ def _changing(task: Task, model: nn.Module) -> frozenset[str]:
     """The buffers that a training pass changes, as running statistics are."""
     if not any(True for _ in model.buffers()):
         return frozenset()
-    trial = copy.deepcopy(model).train()
+    trial = modes.train(copy.deepcopy(model), modes.still(model))
     before = {name: value.clone() for name, value in trial.named_buffers()}
     x, y = (rows(tree, slice(task.batch_size)) for tree in task.train)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
