@@ -63,6 +63,7 @@ EXAMPLES = {
     "warmup": ("0.05", 0.05),
     "clip": ("1", 1.0),
     "order": ("sequential", "sequential"),
+    "init": ("given", "given"),
     "drop_last": (None, True),
     "prune": (None, False),
     "out": ("folder", "folder"),
