@@ -9,7 +9,7 @@ DEV := $(VENV)/.installed-dev
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # Short ones first; `common` is what they share, `render` puts what they recorded into the documents.
-BENCHMARKS := step small lanes first_step race_speed training roofline report int8_blocks jax_scalars \
+BENCHMARKS := step small lanes first_step race_speed training roofline report play int8_blocks jax_scalars \
               driver cluster task_times fewer_bytes calibration pruning
 define NEWLINE
 
@@ -47,6 +47,7 @@ bench-core: $(DEV) ## what README.md shows, and the benchmarks of seconds; about
 	$(BIN)/python benchmarks/int8_blocks.py
 	$(BIN)/python benchmarks/jax_scalars.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/play.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/small.py
 	$(BIN)/python benchmarks/lanes.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from . import contents, precision, races, speed
+from . import contents, page, precision, races, speed
 from .base import Missing
 
 Maker = Callable[[], str]
@@ -41,6 +41,7 @@ BLOCKS: Mapping[str, Maker] = {
         "cluster": races.cluster,
         "driver": races.driver,
         "report": races.report,
+        "play": page.play,
         "pruning": races.pruning,
     }.items()
 }

@@ -31,6 +31,8 @@ def arithmetic(function: Callable[..., float]) -> str:
     Raises:
         UsageError: the function is more than one expression of arithmetic.
     """
+    if not inspect.isfunction(function):
+        raise UsageError(f"{function!r} is no function written in Python")
     source = textwrap.dedent(inspect.getsource(function))
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):

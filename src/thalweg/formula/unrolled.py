@@ -101,7 +101,7 @@ def _short(number: int) -> str:
     return letters
 
 
-def _free(taken: list[str], wanted: list[str]) -> Iterator[str]:
+def _free(taken: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:
     """The names that JavaScript and others leave free, as near as can be to those wanted."""
     return (new for _, new in list(distinct([*taken, *wanted]))[len(taken) :])
 
@@ -149,7 +149,7 @@ class _Pair:
             if name in outputs:
                 for offset, value in enumerate(self._both(outputs[name], len(self.names[name]))):
                     yield f"s[{state[name] + offset}] = {value};"
-        shown = ", ".join(self._shown(outputs.get(place, place)) for place in self.places)
+        shown = ", ".join(self._shown(outputs[place]) for place in self.places)
         yield f"if (values) values.push({shown});"
 
     def _instruction(self, target: str, operation: str, operands: tuple[Operand, ...]) -> Any:
@@ -190,10 +190,61 @@ def function(program: Program, data: Sequence[str] = ()) -> str:
         A function `(x, y, …data)` that returns the value, where the program has no other output;
         else a function `(x, y, …data, out)` that writes all outputs into an array.
     """
-    arguments = ["x", "y", "out", *data]
+    names, lines, values = _scalars(program, ("x", "y", *data, "out"))
+    *arguments, out = names
+    if len(values) == 1:
+        lines.append(f"return {values[0]};")
+    else:
+        arguments.append(out)
+        lines += [f"{out}[{place}] = {value};" for place, value in enumerate(values)]
+    return f"function ({', '.join(arguments)}) {{\n{_joined(lines)}\n}}"
+
+
+def mean(program: Program, data: Sequence[str]) -> str:
+    """The mean of a program of `formula.derivatives` over rows of data, in JavaScript.
+
+    Args:
+        program: of a function of two variables.
+        data: the names of its further arguments, one for each column.
+
+    Returns:
+        A function `(x, y, columns, drawn, from, count, out)` that writes the mean of every output
+        into an array: over the rows that `drawn` names from place `from` on, `count` of them, or
+        over the first `count` rows where `drawn` is null.
+    """
+    given = ("x", "y", "columns", "drawn", "from", "count", "out", "k", "row")
+    totals = [f"sum{place}" for place in range(len(program.outputs))]
+    names, lines, values = _scalars(program, (*given, *totals, *data))
+    x, y, columns, drawn, start, count, out, k, row = names[: len(given)]
+    sums, rows = names[len(given) : -len(data)], names[-len(data) :]
+    lines = [
+        f"const {row} = {drawn} ? {drawn}[{start} + {k}] : {k};",
+        *(f"const {name} = {columns}[{place}][{row}];" for place, name in enumerate(rows)),
+        *lines,
+        *(f"{total} += {value};" for total, value in zip(sums, values, strict=True)),
+    ]
+    written = [
+        f"let {', '.join(f'{total} = 0' for total in sums)};",
+        f"for (let {k} = 0; {k} < {count}; {k}++) {{",
+        *lines,
+        "}",
+        *(f"{out}[{place}] = {total} / {count};" for place, total in enumerate(sums)),
+    ]
+    arguments = ", ".join((x, y, columns, drawn, start, count, out))
+    return f"function ({arguments}) {{\n{_joined(written)}\n}}"
+
+
+def _scalars(program: Program, arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """A program on single numbers.
+
+    Returns:
+        The names of the arguments, free in JavaScript; the statements; the outputs.
+    """
+    names = [new for _, new in distinct(arguments)]
     free = _free(arguments, [_short(k) for k in range(len(program.levels))])
-    written = dict(distinct(arguments)) | dict(zip(program.levels, free, strict=True))
+    written = dict(zip(arguments, names, strict=True))
     written |= {THETA: written["x"], GRADIENT: written["y"]}
+    written |= dict(zip(program.levels, free, strict=True))
 
     def read(operand: Operand) -> str:
         return written[operand] if isinstance(operand, str) else literal(operand)
@@ -202,12 +253,4 @@ def function(program: Program, data: Sequence[str] = ()) -> str:
         f"const {written[target]} = {expression(operation, [read(o) for o in operands])};"
         for target, operation, operands in program.lines
     ]
-    names = [written[name] for name in ("x", "y", *data)]
-    values = [read(value) for _, value in program.outputs]
-    if len(values) == 1:
-        lines.append(f"return {values[0]};")
-    else:
-        names.append(written["out"])
-        lines += [f"{written['out']}[{place}] = {value};" for place, value in enumerate(values)]
-    text = _joined(lines)
-    return f"function ({', '.join(names)}) {{\n{text}\n}}"
+    return names, lines, [read(value) for _, value in program.outputs]

@@ -221,6 +221,8 @@ def _transform_hyper(rule: Rule, name: str, default: float) -> dict[str, Any]:
 
 # --- surfaces ---
 
+_ORDERS = {"value": 0, "gradient": 1, "hessian": 2}  # of derivatives
+
 
 def _surfaces(own: Iterable[Surface]) -> dict[str, Surface]:
     from ..surfaces import registry
@@ -242,12 +244,11 @@ def _surface(surface: Surface) -> dict[str, Any]:
     }
 
 
-def _functions(function: Callable[..., Any], data: Sequence[str] = (), name: str = "") -> Any:
+def _functions(function: Callable[..., Any], name: str) -> Any:
     """Value, gradient and Hessian of a function of two variables."""
-    orders = {"value": 0, "gradient": 1, "hessian": 2}
     return {
-        key: Code(unrolled.function(differentiate(function, order, data=data, name=name), data))
-        for key, order in orders.items()
+        key: Code(unrolled.function(differentiate(function, order, name=name)))
+        for key, order in _ORDERS.items()
     }
 
 
@@ -262,7 +263,12 @@ def _regression() -> dict[str, Any]:
         "bounded": True,
         "columns": columns,
         "rows": regression.ROWS,
-        "sample": _functions(regression.squared_error, columns),
+        "mean": {
+            key: Code(
+                unrolled.mean(differentiate(regression.squared_error, order, data=columns), columns)
+            )
+            for key, order in _ORDERS.items()
+        },
     }
 
 

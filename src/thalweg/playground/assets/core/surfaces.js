@@ -3,7 +3,6 @@
 
 const VIEW = [-5, 5, -5, 5];
 const one = new Float64Array(1);
-const six = new Float64Array(6);
 
 // A surface of a typed text. Raises ParseError.
 function typed(text, view = VIEW) {
@@ -23,33 +22,20 @@ function typed(text, view = VIEW) {
 
 // The mean of a loss over samples, each a row of numbers that the loss takes beside the weights.
 function empirical(loss) {
-  const {rows} = loss;
-  const sum = new Float64Array(6);
-
-  function over(run, x, y, out, count, at) {
-    sum.fill(0);
-    for (let k = 0; k < count; k++) {
-      const row = rows[at(k)];
-      run(x, y, row[0], row[1], six);
-      for (let i = 0; i < out.length; i++) sum[i] += six[i];
-    }
-    for (let i = 0; i < out.length; i++) out[i] = sum[i] / count;
-  }
-
-  const all = (k) => k;
+  const {rows, mean} = loss;
+  const count = rows.length;
+  const columns = loss.columns.map((_, k) => Float64Array.from(rows, (row) => row[k]));
   return {
     ...loss,
-    samples: rows.length,
+    samples: count,
     value(x, y) {
-      let total = 0;
-      for (const row of rows) total += loss.sample.value(x, y, row[0], row[1]);
-      return total / rows.length;
+      mean.value(x, y, columns, null, 0, count, one);
+      return one[0];
     },
-    gradient: (x, y, out) => over(loss.sample.gradient, x, y, out, rows.length, all),
-    hessian: (x, y, out) => over(loss.sample.hessian, x, y, out, rows.length, all),
-    // Over the samples of one step, `size` places of `drawn` from `first` on.
-    batch: (x, y, drawn, first, size, out) =>
-      over(loss.sample.gradient, x, y, out, size, (k) => drawn[first + k]),
+    gradient: (x, y, out) => mean.gradient(x, y, columns, null, 0, count, out),
+    hessian: (x, y, out) => mean.hessian(x, y, columns, null, 0, count, out),
+    // Over the samples of one step: `size` places of `drawn` from `from` on.
+    batch: (x, y, drawn, from, size, out) => mean.gradient(x, y, columns, drawn, from, size, out),
   };
 }
 
