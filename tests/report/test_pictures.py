@@ -168,6 +168,8 @@ def test_labels_with_room_stay_where_they_belong() -> None:
         ([0.1, 0.9], {"higher": True}, (0.06, 0.94)),
         # An untrained model scores 0.1: a tenth of the rest is left below it.
         ([-50.0, 0.1, 0.9], {"higher": True, "worst": 0.1}, (-0.024, 0.944)),
+        # Where most is worse than that, nothing is cut off.
+        ([-5.0, -4.0, -3.0, 0.2], {"higher": True, "worst": 0.1}, (-5.26, 0.46)),
         ([math.nan, None, math.inf], {"higher": True}, None),
         ([-1.0, 0.0], {"higher": False, "log": True}, None),
         ([1.0], {"higher": True}, (0.95, 1.05)),

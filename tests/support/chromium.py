@@ -30,6 +30,7 @@ class Chromium:
         self.messages: list[str] = []
         self._ids = itertools.count(1)
         self._rest = b""
+        self._loads = 0
 
     def __enter__(self) -> Chromium:
         to_browser, ours = os.pipe()
@@ -106,7 +107,9 @@ class Chromium:
     def _note(self, event: dict[str, Any]) -> None:
         """Keep what the page says on its console, and errors that it does not catch."""
         method, params = event.get("method"), event.get("params", {})
-        if method == "Runtime.consoleAPICalled":
+        if method == "Page.loadEventFired":
+            self._loads += 1
+        elif method == "Runtime.consoleAPICalled":
             self.messages.append(" ".join(str(a.get("value")) for a in params["args"]))
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
@@ -136,8 +139,11 @@ class Chromium:
         still = {"name": "prefers-reduced-motion", "value": "reduce"}  # scrolling takes no time
         self.send("Emulation.setEmulatedMedia", features=[theme, still])
         self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.send("Page.navigate", url="about:blank")
-        self.send("Page.navigate", url=address)
+        for place in ("about:blank", address):  # an address that differs in its hash loads nothing
+            before = self._loads
+            self.send("Page.navigate", url=place)
+            while self._loads == before:
+                self._note(self._receive())
         if scripts:
             self.wait("document.body?.dataset.ready !== undefined")
 

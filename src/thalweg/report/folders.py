@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,12 +29,14 @@ class Found:
         document: of the race; of one that is not finished, what its records tell.
         records: of its runs, by identity.
         notes: what a reader should know: that it is not finished, that files are damaged.
+        finished: whether its document is that of a finished race.
     """
 
     folder: Path
     document: RaceDocument
     records: Mapping[str, RunRecord]
     notes: list[str] = field(default_factory=list)
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,13 @@ class Folder:
     Attributes:
         races: one, or several of the same optimizers on different tasks.
         together: what several say together; None for one.
+        inside: of a folder that only holds folders of races, what is in each; a text says why one
+            cannot be read.
     """
 
     races: list[Found]
     together: RacesDocument | None = None
+    inside: list[tuple[Path, Folder | str]] = field(default_factory=list)
 
 
 def read(folder: Path) -> Folder:
@@ -70,13 +75,49 @@ def read(folder: Path) -> Folder:
         return Folder(races, document)
     if document is not None or (folder / "records").is_dir():
         return Folder([_found(folder, document, folder)])
-    races_there = [(place, _document(place)) for place in _places(folder)]
-    if not races_there:
+    there = _places(folder)
+    if not there:
         raise UsageError(
             f"there is no race in {folder}: neither race.json nor records; give the folder that "
             "`thalweg race` named, as races/digits-mlp"
         )
-    return Folder([_found(p, d, p) for p, d in races_there if not isinstance(d, RacesDocument)])
+    inside = [(place, _tried(place)) for place in there]
+    races = [race for _, each in inside if isinstance(each, Folder) for race in each.races]
+    return Folder(races, inside=inside)
+
+
+def read_several(places: Sequence[Path]) -> list[Found]:
+    """The races in several folders, to be shown side by side.
+
+    Args:
+        places: two or more, of a race each.
+
+    Raises:
+        UsageError: one is no folder of a single race, or is named twice.
+        ThalwegError: what is there cannot be read, or is damaged.
+    """
+    found = []
+    known: set[Path] = set()
+    for place in places:
+        if place.resolve() in known:
+            raise UsageError(f"{place} is named twice; name different races")
+        known.add(place.resolve())
+        races = read(place).races
+        if len(races) != 1:
+            raise UsageError(
+                f"{place} holds {len(races)} races; name the folder of a single one, as "
+                f"{place / (races[0].folder.name if races else 'digits-mlp')}"
+            )
+        found += races
+    return found
+
+
+def _tried(place: Path) -> Folder | str:
+    """What is in a folder, or why it cannot be read."""
+    try:
+        return read(place)
+    except ThalwegError as error:
+        return str(error)
 
 
 def _places(folder: Path) -> list[Path]:
@@ -102,6 +143,7 @@ def _document(folder: Path) -> RaceDocument | RacesDocument | None:
 
 
 def _found(place: Path | None, document: RaceDocument | None, folder: Path) -> Found:
+    finished = document is not None
     store = Store(None if place is None else place / "records")
     notes = [f"{path} is damaged or no record, and left out" for path in store.damaged]
     if document is None:
@@ -123,4 +165,4 @@ def _found(place: Path | None, document: RaceDocument | None, folder: Path) -> F
                 f"{place or folder}"
             )
     own = folder / folder_name(document.task) if place is None else place
-    return Found(own, document, store.runs, notes)
+    return Found(own, document, store.runs, notes, finished)

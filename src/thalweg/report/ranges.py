@@ -87,9 +87,11 @@ def shown(
     low, high = scale(min(usable)), scale(max(usable))
     if worst is not None and math.isfinite(worst) and (worst > 0 or not log):
         bound = scale(worst)
-        if higher and bound < high:
+        beyond = sum(scale(v) < bound if higher else scale(v) > bound for v in usable)
+        # Where most of it is worse than no training at all, that is what there is to see.
+        if higher and 2 * beyond <= len(usable) and bound < high:
             low = max(low, bound - BEYOND * (high - bound))
-        if not higher and bound > low:
+        if not higher and 2 * beyond <= len(usable) and bound > low:
             high = min(high, bound + BEYOND * (bound - low))
     margin = MARGIN * (high - low) or (0.1 if log else 0.05 * abs(high) or 1.0)
     if log:

@@ -94,10 +94,12 @@ function extent(values) {
 function yRange(values, { higher, log, cap }) {
   const usable = v => finite(v) && (!log || v > 0);
   const map = log ? Math.log : v => v;
-  const ends = extent(values.filter(usable));
+  const known = values.filter(usable), ends = extent(known);
   if (!ends) return null;
   let [low, high] = ends.map(map);
-  if (usable(cap)) {
+  // Where most of it is worse than no training at all, that is what there is to see.
+  const worse = usable(cap) ? known.filter(v => higher ? v < cap : v > cap).length : 0;
+  if (usable(cap) && 2 * worse <= known.length) {
     const bound = map(cap), { beyond } = drawing.ranges;
     if (higher && bound < high) low = Math.max(low, bound - beyond * (high - bound));
     if (!higher && bound > low) high = Math.min(high, bound + beyond * (bound - low));

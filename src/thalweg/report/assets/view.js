@@ -47,7 +47,7 @@ const View = (() => {
     for (const [name, { set }] of other) set(wanted.get(name) ?? usual[name]);
     zooms.clear();
     for (const [key, text] of wanted) {
-      const [, chart, axis] = /^([a-z]+)\.([xy])$/.exec(key) ?? [];
+      const [, chart, axis] = /^([a-z0-9-]+)\.([xy])$/.exec(key) ?? [];
       const ends = text.split(',').map(Number);
       if (chart && ends.length === 2 && ends.every(finite) && ends[0] < ends[1]) zooms.set(chart, { ...zooms.get(chart), [axis]: ends });
     }

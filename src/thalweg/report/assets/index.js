@@ -1,0 +1,4 @@
+// A folder of races: a table that sorts.
+
+sortable($('results'));
+conveniences();
