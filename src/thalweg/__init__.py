@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import ops, optim, rules, surfaces, tasks
+    from . import callbacks, ops, optim, rules, surfaces, tasks
     from . import optax as optax  # not in __all__: it needs an extra
     from .playground import Page, play
     from .racing import Race, Races, race, races
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 _HOME = {
+    "callbacks": "callbacks",
     "ops": "ops",
     "optax": "optax",
     "optim": "optim",
@@ -48,6 +49,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "__version__",
+    "callbacks",
     "ops",
     "optim",
     "play",

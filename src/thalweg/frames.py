@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .extras import needed
@@ -72,6 +72,23 @@ def curves(record: RunRecord) -> dict[str, list[Number]]:
     for metric, parts in record.also.items():
         found |= {f"validation_{metric}": parts.validation, f"test_{metric}": parts.test}
     return found
+
+
+def measurements(record: RunRecord) -> Iterator[tuple[int, dict[str, float]]]:
+    """The finite measurements of a run by step and name.
+
+    The test set is measured before the first step and after the last.
+    """
+    known = {name: values for name, values in curves(record).items() if values}
+    ends = [record.steps[0], record.steps[-1]]
+    at = {
+        name: dict(zip(record.steps if len(values) != 2 else ends, values, strict=True))
+        for name, values in known.items()
+    }
+    for step in record.steps:
+        found = {name: own.get(step) for name, own in at.items()}
+        if values := {name: value for name, value in found.items() if value is not None}:
+            yield step, values
 
 
 def _row(each: Described, tuned: Sequence[str], measured: Sequence[str]) -> Row:

@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 
 from thalweg import cli
-from thalweg.cli import show, task_list
+from thalweg.cli import task_list
 from thalweg.racing import multitask, run
+from thalweg.racing.progress import Progress
 from thalweg.records import as_race
+from thalweg.report import terminal
 from thalweg.training.execution.plan import ExecutionPlan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,7 +84,7 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(thalweg: Call) -> 
 
 def test_a_warning_of_a_run_is_one_line_of_the_progress() -> None:
     stream = io.StringIO()
-    with show.Progress(stream), warnings.catch_warnings():
+    with Progress(stream), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("adam at {'lr': 1.0}, seed 3, fails", RuntimeWarning, stacklevel=1)
     assert stream.getvalue() == "adam at {'lr': 1.0}, seed 3, fails\n"
@@ -341,7 +343,7 @@ def example(names: list[str], tied: int) -> dict[str, Any]:
 
 def test_the_table_shows_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    shown = show.table(as_race(example(["nadam", "adam", "rmsprop_centered"], tied=2)))
+    shown = terminal.table(as_race(example(["nadam", "adam", "rmsprop_centered"], tied=2)))
     rows = [line.split() for line in shown.splitlines()]
     nadam = "1= nadam 0.0003 0.0 0.9800 ± 0.0021 0.9700 ± 0.0030 34.5 0 % 0 % 0.00"
     adam = "1= adam 0.003 edge 0.5 0.9700 ± 0.0021 0.9600 ± 0.0030 never 14 % 10 % 0.12"
@@ -357,7 +359,7 @@ def test_the_table_shows_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_sole_winner_has_no_equals_sign_and_no_code_leaves_no_gap() -> None:
     document = example(["nadam", "adam"], tied=1)
     document["verdict"]["code"] = None
-    shown = show.table(as_race(document))
+    shown = terminal.table(as_race(document))
     assert "1=" not in shown
     assert "None" not in shown
 
@@ -368,7 +370,7 @@ def test_the_table_fits_the_terminal_a_line_to_a_row(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     names = ["rmsprop_centered", "adam", "random_search"]
-    shown = show.table(as_race(example(names, tied=2))).splitlines()
+    shown = terminal.table(as_race(example(names, tied=2))).splitlines()
     assert max(map(len, shown)) <= columns
     assert not any(line != line.rstrip() for line in shown)
     rows = [line for line in shown if any(f" {name} " in line for name in names)]
@@ -387,7 +389,7 @@ class Terminal(io.StringIO):
 
 
 def test_the_bar_covers_the_whole_race_and_shrinks_with_what_is_not_needed() -> None:
-    with show.Progress(Terminal()) as progress:
+    with Progress(Terminal()) as progress:
         progress.stage("measuring")
         (task,) = progress.bars.tasks
         assert task.total is None

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from thalweg.cli.show import together
 from thalweg.errors import UsageError
 from thalweg.racing import races, run
 from thalweg.racing.multitask import across, folder, profile
 from thalweg.records import as_race, to_plain
+from thalweg.report.terminal import together
 from thalweg.training.execution.plan import ExecutionPlan
 
 pytestmark = pytest.mark.usefixtures("one_thread")

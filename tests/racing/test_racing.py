@@ -114,7 +114,7 @@ def test_a_best_rate_still_on_the_edge_is_flagged() -> None:
 
     found = race("quadratic:dim=4", optimizers=[slow], budget=2, seeds=2, epochs=1)
     assert entry(found, "slow")["edge"]
-    assert "at the edge of what was tried" in str(found)
+    assert "at the edge of what was tried" in found.result.verdict.sentence
     tried = [p["learning_rate"] for p in entry(found, "slow")["sensitivity"]]
     assert entry(found, "slow")["learning_rate"] == max(tried)
 
@@ -127,7 +127,7 @@ def test_the_search_goes_on_until_the_best_is_inside(centre: float) -> None:
     chosen = entry(found, "beside")
     assert chosen["edges"] == chosen["rising"] == []
     assert 0.3 < chosen["learning_rate"] < 2.0
-    assert "not exhausted" not in str(found)
+    assert "not exhausted" not in found.result.verdict.sentence
     # What one needs the others get too.
     assert chosen["configurations"] == entry(found, "adam")["configurations"] > 9 + 3 * 2
 
@@ -136,7 +136,10 @@ def test_a_loser_whose_range_was_not_exhausted_is_named() -> None:
     found = race("wine-mlp", optimizers=["adam", FAR], budget=3, seeds=6, epochs=3)
     assert found.best == ["adam"]
     assert entry(found, "far")["edges"] == ["lr"]
-    assert "The range was not exhausted for far: better learning rates may lie beyond" in str(found)
+    assert (
+        "The range was not exhausted for far: better learning rates may lie beyond"
+        in found.result.verdict.sentence
+    )
     tried = [p["learning_rate"] for p in entry(found, "far")["sensitivity"]]
     assert set(tried) & set(search.reach(FAR.learning_rates()))  # as far as it is stated to go
 
@@ -293,8 +296,8 @@ def test_a_planted_winner_is_named_and_its_line_can_be_copied() -> None:
 
     found = race("wine-mlp", optimizers=[crawl, "adam"], budget=3, seeds=6, epochs=3)
     assert found.best == ["adam"]
-    assert str(found).startswith("On wine-mlp, adam is best: test accuracy ")
-    assert "ahead of crawl, the second, by" in str(found)
+    assert found.result.verdict.sentence.startswith("On wine-mlp, adam is best: test accuracy ")
+    assert "ahead of crawl, the second, by" in found.result.verdict.sentence
     adam, last = found.optimizers
     assert (adam["rank"], last["rank"], adam["tied"], last["tied"]) == (1, 2, True, False)
     assert adam["versus_best"] is None
@@ -314,18 +317,21 @@ def test_one_optimizer_under_two_names_ties_with_itself() -> None:
     for key in ("learning_rate", "validation", "test", "curve", "steps_to_target"):
         assert one[key] == other[key], key
     assert other["versus_best"]["p"] == 1.0
-    assert "adam and twin tie for first" in str(found)
+    assert "adam and twin tie for first" in found.result.verdict.sentence
 
 
 def test_too_few_seeds_are_said_to_be_too_few() -> None:
     found = race("wine-mlp", optimizers=["adam", "sgd"], budget=2, seeds=3, epochs=1)
     assert found.best == []
-    assert "but 3 seeds are too few to tell 2 optimizers apart; it takes 6 or more" in str(found)
+    assert (
+        "but 3 seeds are too few to tell 2 optimizers apart; it takes 6 or more"
+        in found.result.verdict.sentence
+    )
 
 
 def test_one_optimizer_alone_is_said_to_be_alone() -> None:
     found = race("wine-mlp", optimizers=["adam"], budget=2, seeds=1, epochs=1)
-    assert "adam ran alone" in str(found)
+    assert "adam ran alone" in found.result.verdict.sentence
     assert found.best == ["adam"]
 
 
@@ -336,7 +342,7 @@ def test_a_race_that_random_search_leads_says_so() -> None:
 
     found = race("wine-mlp", optimizers=[still, "random_search"], budget=3, seeds=6, epochs=5)
     assert "random_search" in found.best
-    assert "Nothing is shown to beat random search" in str(found)
+    assert "Nothing is shown to beat random search" in found.result.verdict.sentence
     if found.optimizers[0]["name"] == "random_search":
         assert found.document["verdict"]["code"] is None
 

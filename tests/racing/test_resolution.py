@@ -102,15 +102,15 @@ def test_two_validation_samples_bring_a_warning_with_their_interval() -> None:
     found = race(two_samples(2), optimizers=["sgd", "adam"], budget=3, seeds=6)
     assert (
         "The validation set is small: other 2 samples like it would give values of accuracy between"
-    ) in str(found)
-    assert "The test set is small" in str(found)
+    ) in found.result.verdict.sentence
+    assert "The test set is small" in found.result.verdict.sentence
     interval = found.document["samples"]["validation"]
     assert interval["high"] - interval["low"] > 0.5
 
 
 def test_enough_samples_bring_none() -> None:
     found = race(two_samples(2000), optimizers=["sgd", "adam"], budget=3, seeds=6)
-    assert "set is small" not in str(found)
+    assert "set is small" not in found.result.verdict.sentence
 
 
 def entry(name: str, mean: float, rank: int | None) -> OptimizerResult:

@@ -37,7 +37,7 @@ SERVER = """
     import torch
     torch.set_num_threads(1)
     from thalweg.cli import main
-    import thalweg.cli.show, thalweg.racing, thalweg.report.html
+    import thalweg.report.terminal, thalweg.racing, thalweg.report.html
 
     for line in sys.stdin:
         log, *words = json.loads(line)

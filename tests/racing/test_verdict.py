@@ -12,12 +12,11 @@ import torch
 from torch import nn
 
 from thalweg import rule
-from thalweg.cli import show
 from thalweg.racing import Race, judgement, race
 from thalweg.racing.notebook import html as notebook
 from thalweg.racing.outcome import Outcome
 from thalweg.records import as_race
-from thalweg.report import html, markdown
+from thalweg.report import html, markdown, terminal
 from thalweg.rules import LogRange
 from thalweg.tasks import Task
 from thalweg.tasks.losses import ACCURACY, OWN_LOSS
@@ -36,7 +35,7 @@ def shown(found: Race) -> list[str]:
     """The race everywhere that a person may see it."""
     document = as_race(json.loads(json.dumps(found.document, allow_nan=False)))
     return [
-        show.table(document),
+        terminal.table(document),
         html.render(document),
         markdown.summary(document),
         notebook(document),
@@ -55,7 +54,7 @@ def test_where_all_diverge_there_is_no_winner_no_rank_and_no_code() -> None:
         "wine-mlp", optimizers=[explode, replace(explode, name="twin")], budget=2, seeds=6, epochs=1
     )
     assert found.best == []
-    assert str(found).startswith(
+    assert found.result.verdict.sentence.startswith(
         "On wine-mlp, nothing trained: all judged runs of all 2 optimizers diverged. Try smaller "
         "learning rates"
     )
@@ -81,7 +80,7 @@ def test_one_that_always_diverges_has_no_rank_and_is_not_compared() -> None:
         None,
     )
     assert last["versus_best"] is None
-    assert "explode diverged on every judged seed and has no rank." in str(found)
+    assert "explode diverged on every judged seed and has no rank." in found.result.verdict.sentence
     assert {name for pair in found.document["pairs"] for name in (pair["a"], pair["b"])} == {
         "adam",
         "sgd",
@@ -93,7 +92,7 @@ def test_one_that_always_diverges_has_no_rank_and_is_not_compared() -> None:
 
 def test_one_that_trains_alone_is_said_to() -> None:
     found = race("wine-mlp", optimizers=[explode, "adam"], budget=2, seeds=6, epochs=1)
-    assert "adam is the only one of 2 optimizers that trained" in str(found)
+    assert "adam is the only one of 2 optimizers that trained" in found.result.verdict.sentence
     assert found.best == ["adam"]
 
 
@@ -131,7 +130,7 @@ def test_a_judged_run_that_diverges_is_in_the_sentence_and_in_the_tables(
 
     monkeypatch.setattr(run, "judge", some_lost)
     found = race("wine-mlp", optimizers=["adam", touchy], budget=2, seeds=6, epochs=1)
-    assert "Of the 6 judged seeds, touchy diverged on 3." in str(found)
+    assert "Of the 6 judged seeds, touchy diverged on 3." in found.result.verdict.sentence
     own = entry(found, "touchy")
     assert own["diverged_final"] == 0.5
     tuning = f"{100 * own['diverged_tuning']:.0f}"
@@ -157,7 +156,10 @@ def test_with_too_few_seeds_there_is_an_order_without_ranks() -> None:
     assert [e["rank"] for e in found.optimizers] == [None, None]
     assert not any(e["tied"] for e in found.optimizers)
     assert found.document["verdict"]["unranked"] == judgement.FEW_SEEDS
-    assert "but 3 seeds are too few to tell 2 optimizers apart; it takes 6 or more" in str(found)
+    assert (
+        "but 3 seeds are too few to tell 2 optimizers apart; it takes 6 or more"
+        in found.result.verdict.sentence
+    )
     for text in shown(found):
         assert "1=" not in text
     assert found.document["verdict"]["code"] is not None
@@ -196,8 +198,8 @@ def test_where_all_seeds_agree_there_is_no_test_and_no_power() -> None:
     verdict = found.document["verdict"]
     assert verdict["unranked"] == judgement.NO_SPREAD
     assert verdict["power"] is None
-    assert "each scores the same on all 8 seeds" in str(found)
-    said = " ".join([str(found), *verdict["unknown"]])
+    assert "each scores the same on all 8 seeds" in found.result.verdict.sentence
+    said = " ".join([found.result.verdict.sentence, *verdict["unknown"]])
     assert "80%" not in said
     assert "is best" not in said
     assert found.optimizers[1]["versus_best"]["p"] is None

@@ -6,11 +6,10 @@ import re
 
 import pytest
 
-from thalweg.cli import show
 from thalweg.racing import race
 from thalweg.racing.notebook import html as notebook
 from thalweg.records import OptimizerResult, RaceDocument, as_race
-from thalweg.report import html, markdown, pictures, units
+from thalweg.report import html, markdown, pictures, terminal, units
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_the_target_is_met_at_one_time_in_all_units(document: RaceDocument) -> N
 def test_all_tuned_settings_stand_in_every_table(document: RaceDocument) -> None:
     assert units.unit(document.optimizers) == "epochs"
     shown = [
-        show.table(document),
+        terminal.table(document),
         markdown.summary(document),
         html.render(document),
         notebook(document),
@@ -80,7 +79,7 @@ def test_where_learning_rates_alone_are_tuned_steps_are_compared() -> None:
     document = as_race(found.document)
     assert units.unit(document.optimizers) == "steps"
     assert not units.more_than_rates(document.optimizers)
-    assert "chosen" not in show.table(document).split("On wine-mlp")[0]
+    assert "chosen" not in terminal.table(document).split("On wine-mlp")[0]
     assert '<span id="unit">steps</span>' in html.render(document)
 
 

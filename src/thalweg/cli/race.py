@@ -182,8 +182,7 @@ def run(args: argparse.Namespace) -> int:
         return _dry_run(given, args)
     from ..racing import Races
     from ..racing.multitask import folder
-    from ..report import folders, pages
-    from .show import table, together
+    from ..report import pages
 
     names = [args.name] if args.name else [getattr(t, "name", None) or t.__name__ for t in given]
     out = Path(args.out or Path("races", "+".join(map(folder, names))[:100]))
@@ -192,12 +191,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.document))
     else:
-        for document in found.result.races if isinstance(found, Races) else [found.result]:
-            print(table(document))
+        for one in found.races if isinstance(found, Races) else [found]:
+            print(one)
         if isinstance(found, Races):
-            print(together(found.result))
-    found_there = folders.read(out)
-    for page in pages.write(found_there, out / "report.html", overwrite=bool(args.overwrite)):
+            print(found)
+    for page in found.pages:
         print(f"report: {page}", file=sys.stderr)
     return 0
 
@@ -227,7 +225,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def _raced(given: list[Any], args: argparse.Namespace, out: Path) -> Race | Races:
     """Race, and show on stderr how it goes."""
     from ..racing import race, races
-    from .show import Progress
+    from ..racing.progress import Progress
 
     common = {**_options(args), "out": out, "ray": _cluster(args)}
     try:
@@ -246,7 +244,7 @@ def _raced(given: list[Any], args: argparse.Namespace, out: Path) -> Race | Race
 def _dry_run(given: list[Any], args: argparse.Namespace) -> int:
     """Print what the races would take."""
     from ..racing import forecast
-    from .show import Progress
+    from ..racing.progress import Progress
 
     options = {**_options(args), "ray": None, "out": None}
     with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:

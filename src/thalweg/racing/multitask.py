@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -29,36 +29,61 @@ from ..records import (
     to_plain,
     write_json,
 )
+from ..report import pages, terminal
+from ..report.folders import Folder
 from ..tasks import Task, find
 from ..training.execution.ray import Cluster, connected
 from .options import Options, completed, documented
 from .result import Race
-from .start import race
+from .start import raced
 from .summary import environment
 
 TAUS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)  # where profiles are tabulated
 _LEVEL = 0.95
 
 
-@dataclass
+@dataclass(repr=False)
 class Races:
     """Finished races of the same optimizers on several tasks.
 
     Attributes:
         races: one per task.
         result: what they say together, and their documents.
+        pages: the reports that were written into their folder, if they have one.
     """
 
     races: list[Race]
     result: RacesDocument
+    pages: list[Path] = field(default_factory=list)
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The result as plain data: what `--json` prints."""
         return to_plain(self.result)
 
+    def report(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write a page of what the races say together, and one of each in a folder beside it.
+
+        Args:
+            path: the file, as report.html.
+            overwrite: replace files that are no pages of ours.
+
+        Raises:
+            UsageError: there is no such folder, or something else at one of the places.
+        """
+        page = Path(path)
+        single = [(page.parent / folder(each.result.task), each) for each in self.races]
+        for place, _ in single:
+            place.mkdir(exist_ok=True)
+        together = Folder([each.found_in(place) for place, each in single], self.result)
+        return pages.write(together, page, overwrite=overwrite)
+
     def __str__(self) -> str:
-        return self.result.verdict.sentence
+        return terminal.together(self.result)
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(self.result.tasks)
+        return f"<Races on {tasks}: {len(self.result.optimizers)} optimizers>"
 
 
 @documented
@@ -86,22 +111,24 @@ def races(tasks: Sequence[Task | str], **options: Unpack[Options]) -> Races:
     out, watcher, ray = (chosen[name] for name in ("out", "watcher", "ray"))
     if out is not None:
         check_folder(Path(out), names, overwrite=chosen["overwrite"])
+        pages.check(Path(out, "report.html"), overwrite=chosen["overwrite"])
     limit, done = chosen["time_limit"], []
     ends = None if limit is None else time.monotonic() + seconds_of("time_limit", limit)
     with connected(Cluster(ray) if isinstance(ray, str) else ray):
         for number, task in enumerate(found):
             if ends is not None:  # what one race leaves of its share, the others have
                 left = max(1.0, ends - time.monotonic())
-                options["time_limit"] = left / (len(found) - number)
+                chosen["time_limit"] = left / (len(found) - number)
             if watcher is not None:
                 watcher.say(f"{task.name}:")
-            place = None if out is None else Path(out, folder(task.name))
-            options["out"] = place
-            done.append(race(task, **options))
-    result = across([own.result for own in done])
+            chosen["out"] = None if out is None else Path(out, folder(task.name))
+            done.append(raced(task, None, None, chosen))
+    together = Races(done, across([own.result for own in done]))
     if out is not None:
-        write_json(Path(out, "race.json"), to_plain(result))
-    return Races(done, result)
+        write_json(Path(out, "race.json"), to_plain(together.result))
+        page = Path(out, "report.html")
+        together.pages += together.report(page, overwrite=chosen["overwrite"])
+    return together
 
 
 def folder(task: str) -> str:

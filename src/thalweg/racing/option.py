@@ -6,7 +6,7 @@ It imports no framework, so that the command line can be read without one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -177,6 +177,22 @@ def check_ranges(name: str, value: object) -> None:
         raise UsageError(
             f"{name}={value!r} must give ranges by optimizer and hyperparameter, as "
             '{"adam": {"lr": (1e-5, 1e-2)}}'
+        )
+
+
+def check_callbacks(name: str, value: object) -> None:
+    """Refuse what is no list of callbacks.
+
+    Raises:
+        UsageError: it is none, or something in it is not made from `thalweg.callbacks.Callback`.
+    """
+    from ..callbacks import Callback  # with the documents of a race, which most uses need not
+
+    if not isinstance(value, Sequence) or not all(isinstance(one, Callback) for one in value):
+        raise UsageError(
+            f"{name}={value!r} must be a list of callbacks, as "
+            "[thalweg.callbacks.TensorBoard('runs')], or of a class derived from "
+            "thalweg.callbacks.Callback"
         )
 
 

@@ -18,6 +18,7 @@ from ..orders import ORDERS
 from ..schedules import KINDS
 from .option import (
     Option,
+    check_callbacks,
     check_duration,
     check_first_seed,
     check_flag,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from ..callbacks import Callback
     from ..rules.ranges import Choice, Range
     from ..tasks.order import Order
     from ..training.execution.ray import Cluster
@@ -240,8 +242,9 @@ class Options(TypedDict, total=False):
     out: Annotated[
         "str | Path | None",
         Option(
-            "folder for the records; the same call goes on with what it finds there",
-            shell="report.html lies there too; races/TASK by default",
+            "folder for the records and report.html; the same call goes on with what it finds "
+            "there",
+            shell="races/TASK by default",
             metavar="DIR",
             read=str,
         ),
@@ -324,9 +327,21 @@ class Options(TypedDict, total=False):
             "judges"
         ),
     ]
+    callbacks: Annotated[
+        "Sequence[Callback]",
+        Option(
+            "are told of every run that this call trains, when its group has finished, and of the "
+            "end of the race: TensorBoard, MLflow, WandB of `thalweg.callbacks`, or one's own",
+            (),
+            check=check_callbacks,
+        ),
+    ]
     progress: Annotated[
         bool | None,
-        Option("show how the race goes on stderr; where a terminal or a notebook is, by default"),
+        Option(
+            "show how the race goes on stderr; where a terminal or a notebook is, by default, and "
+            "else what was decided, in the log `thalweg` or on stderr"
+        ),
     ]
     watcher: Annotated["Watcher | None", Option("is told how the race goes, instead")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -46,7 +47,9 @@ class Progress:
 
     def __init__(self, stream: TextIO) -> None:
         self.console = _Console(file=stream)
-        self.live = self.console.is_terminal or self.console.is_jupyter
+        # In a notebook a bar is a widget, which needs a package of its own: lines do without.
+        widgets = self.console.is_jupyter and find_spec("ipywidgets") is not None
+        self.live = self.console.is_terminal or widgets
         self.bars = Bars(
             TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(24),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from msgspec import structs
 
+from ..callbacks import Callback, tell
 from ..durations import shown
 from ..errors import ThalwegError, UsageError
 from ..records import (
@@ -63,6 +64,7 @@ class Racing:
     cluster: Cluster | None = None
     device: torch.device | None = None
     overwrite: bool = False
+    callbacks: Sequence[Callback] = ()
     tried: dict[Method, list[Run]] = field(default_factory=dict)
 
     def run(self) -> Race:
@@ -75,7 +77,10 @@ class Racing:
         with make_executor(self.plan, self.cluster) as self.executor:
             chosen = self._search(first)
             runs = self._final(chosen)
-        return self._judged(chosen, runs, started)
+        found = self._judged(chosen, runs, started)
+        for callback in self.callbacks:
+            callback.race_finished(found.result)
+        return found
 
     def prepare(self) -> Mapping[Method, Sequence[Configuration]]:
         """Read the records, and decide how the runs are executed; what each begins with."""
@@ -340,11 +345,15 @@ class Racing:
         )
         with closing(self.executor.train(context, groups)) as finished:
             for done, results in finished:
+                named = [entry(run) for run in done]
                 if isinstance(results, Path):
                     store.take(results)
-                    continue
-                entries = zip(map(entry, done), results, strict=True)
-                store.add({name: {**r.to_dict(), **about} for (name, about), r in entries})
+                else:
+                    entries = zip(named, results, strict=True)
+                    store.add({name: {**r.to_dict(), **about} for (name, about), r in entries})
+                if self.callbacks:
+                    for name, _ in named:
+                        tell(self.callbacks, name, store.runs[name])
 
     def _advance(self, run_steps: int) -> None:
         """Count run-steps that were done."""

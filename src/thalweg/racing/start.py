@@ -14,6 +14,7 @@ from torch import nn
 from ..durations import seconds_of
 from ..errors import UsageError
 from ..records import check_folder
+from ..report import pages
 from ..tasks import Task
 from ..training import devices
 from ..training.execution.ray import Cluster, connected
@@ -24,7 +25,7 @@ from .progress import Progress, wanted
 from .result import Race
 from .run import Racing
 from .time_limit import Clock, TimedRacing
-from .watcher import Silence
+from .watcher import Log, Silence
 
 
 @documented
@@ -56,7 +57,25 @@ def race(
         UsageError: an argument cannot work.
         ThalwegError: the records cannot be read or written; what is finished is safe.
     """
-    with _made(task, X, y, completed(options)) as racing:
+    chosen = completed(options)
+    found = raced(task, X, y, chosen)
+    if chosen["out"] is not None:
+        page = Path(chosen["out"], "report.html")
+        found.pages.append(found.report(page, overwrite=chosen["overwrite"]))
+    return found
+
+
+def raced(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Race:
+    """A finished race, whose report is not written yet.
+
+    Args:
+        task, X, y: as for `race`.
+        chosen: all options, from `completed`.
+
+    Raises:
+        UsageError: an argument cannot work.
+    """
+    with _made(task, X, y, chosen) as racing:
         return racing.run()
 
 
@@ -102,6 +121,7 @@ def _made(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Iterator[Raci
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"out={folder} is a file; name a folder for the records")
         check_folder(folder, [spec.task.name], overwrite=chosen["overwrite"])
+        pages.check(folder / "report.html", overwrite=chosen["overwrite"])
     cluster = Cluster(chosen["ray"]) if isinstance(chosen["ray"], str) else chosen["ray"]
     device = chosen["device"]
     place = devices.parse_device(device) if cluster is None else _on_cluster(cluster, device)
@@ -111,7 +131,10 @@ def _made(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Iterator[Raci
     with connected(cluster), ExitStack() as showing:
         if watcher is None and (wanted() if progress is None else progress):
             watcher = showing.enter_context(Progress(sys.stderr))
-        shared = (spec, folder, watcher or Silence(), cluster, place, chosen["overwrite"])
+        elif watcher is None:
+            watcher = Silence() if progress is False else Log()
+        callbacks = tuple(chosen["callbacks"])
+        shared = (spec, folder, watcher, cluster, place, chosen["overwrite"], callbacks)
         yield Racing(*shared) if clock is None else TimedRacing(*shared, clock=clock)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Protocol
+
+_LOG = logging.getLogger("thalweg")
 
 
 class Watcher(Protocol):
@@ -29,3 +33,25 @@ class Silence:
 
     def say(self, text: str) -> None:
         """Nothing."""
+
+
+class Log:
+    """Writes what was decided about a race where no terminal shows it.
+
+    It goes to the logger `thalweg`, at level INFO, and to stderr where that level is not logged.
+    Stages go to the logger alone.
+    """
+
+    def stage(self, text: str, run_steps: int = 0, later: int = 0) -> None:
+        """A stage begins."""
+        _LOG.info(text)
+
+    def advance(self, run_steps: int) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line happened."""
+        if _LOG.isEnabledFor(logging.INFO) and _LOG.hasHandlers():
+            _LOG.info(text)
+        else:
+            print(text, file=sys.stderr)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
-import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,10 +13,11 @@ from typing import Any
 
 from .. import frames
 from ..atomic import replacing
+from ..callbacks import Callback, MLflow, TensorBoard, tell
 from ..errors import ThalwegError, UsageError, unknown
 from ..extras import needed
 from ..frames import Described, Row
-from ..records import RunRecord, Value, folder_name
+from ..records import Value
 from .folders import Found
 
 
@@ -95,27 +93,14 @@ def _parquet(races: Sequence[Found], out: Path) -> None:
 
 
 def _tensorboard(races: Sequence[Found], out: Path) -> None:
-    _library("tensorboard")
-    board = import_module("torch.utils.tensorboard")
-    hparams = import_module("torch.utils.tensorboard.summary").hparams
+    _tell(races, TensorBoard(out))
+
+
+def _tell(races: Sequence[Found], callback: Callback) -> None:
+    """Tell a callback of all runs, as a race does while it goes on."""
     for race in races:
-        for identity, run, record in _runs(race):
-            place = folder_name(run.task), folder_name(run.optimizer)
-            name = f"{run.stage}-seed{run.seed}-{folder_name(identity[:8])}"
-            with board.SummaryWriter(str(out.joinpath(*place, name))) as events:
-                last = {}
-                for curve, step, value in _points(record):
-                    events.add_scalar(curve, value, step)
-                    last[curve] = value
-                given = {
-                    "optimizer": run.optimizer,
-                    "seed": run.seed,
-                    "stage": run.stage,
-                    **run.configuration,
-                }
-                ends = {k: v for k, v in last.items() if k in ("validation_metric", "test_metric")}
-                for part in hparams({k: _plain(v) for k, v in given.items()}, ends):
-                    events.file_writer.add_summary(part)
+        for each in _runs(race):
+            tell([callback], each.identity, each.record)
 
 
 def _optuna(races: Sequence[Found], out: Path) -> None:
@@ -193,45 +178,9 @@ def _unsynchronised() -> Iterator[None]:
 
 
 def _mlflow(races: Sequence[Found], out: Path) -> None:
-    _library("mlflow")
-    entities = import_module("mlflow.entities")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    artifacts = out.resolve().with_name("mlflow-artifacts")
-    with _unsynchronised(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own and of its database layer
-        client = import_module("mlflow").MlflowClient(f"sqlite:///{out}")
-        for race in races:
-            runs = _runs(race)
-            if not runs:
-                continue
-            task = runs[0].run.task
-            experiment = client.create_experiment(task, artifact_location=artifacts.as_uri())
-            for each in runs:
-                _mlflow_run(client, entities, experiment, each)
-
-
-def _mlflow_run(client: Any, entities: Any, experiment: str, each: Described) -> None:
-    about, record = each.run, each.record
-    name = f"{about.optimizer}, {about.stage}, seed {about.seed}"
-    run = client.create_run(experiment, run_name=name).info.run_id
-    params = {
-        "optimizer": about.optimizer,
-        "seed": about.seed,
-        "stage": about.stage,
-        **about.configuration,
-    }
-    client.log_batch(
-        run,
-        # MLflow has letters, digits and these signs in a name.
-        metrics=[
-            entities.Metric(re.sub(r"[^\w.\- :/]", "-", curve), v, 0, step)
-            for curve, step, v in _points(record)
-        ],
-        params=[entities.Param(key, str(value)) for key, value in params.items()],
-        tags=[entities.RunTag("thalweg.run", each.identity)],
-    )
-    lost = record.diverged_at is not None
-    client.set_terminated(run, "FAILED" if lost else "FINISHED")
+    _library("sqlalchemy")
+    with _unsynchronised():
+        _tell(races, MLflow(f"sqlite:///{out}", out.resolve().with_name("mlflow-artifacts")))
 
 
 FORMS: dict[str, Callable[[Sequence[Found], Path], None]] = {
@@ -252,22 +201,6 @@ DEFAULTS = {
 
 def _runs(race: Found) -> list[Described]:
     return frames.runs(race.document, race.records)
-
-
-def _points(record: RunRecord) -> Iterator[tuple[str, int, float]]:
-    """Every finite measurement of a run: its name, step, value."""
-    for name, values in frames.curves(record).items():
-        if not values:
-            continue
-        # A test is before the first step and after the last.
-        steps = record.steps if len(values) != 2 else [record.steps[0], record.steps[-1]]
-        for step, value in zip(steps, values, strict=True):
-            if value is not None:
-                yield name, step, value
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _library(name: str, part: str = "") -> Any:

@@ -43,6 +43,22 @@ def curves(document: RaceDocument) -> Figure | None:
     return _courses(document, 0.0)
 
 
+def judging_metric(document: RaceDocument, ax: Axes | None = None) -> Axes:
+    """The metric that judges, by step, or by epoch where batch sizes differ.
+
+    Args:
+        document: of the race.
+        ax: to draw on; one of a new figure by default.
+    """
+    if ax is None:
+        count = len(document.optimizers)
+        ax = new_figure(figsize=(8, height_for(count)), layout="constrained").add_subplot()
+        dress(ax)
+    unit = units.unit([e for e in document.optimizers if e.curve is not None])
+    _course(ax, document, ranges.METRIC, unit, 0.0)
+    return ax
+
+
 def close_up(document: RaceDocument) -> Figure | None:
     """The second half of the same curves, on axes that hold all of the better ones."""
     return _courses(document, _CLOSE)

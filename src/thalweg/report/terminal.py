@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..racing.progress import Progress as Progress
 from ..records import (
     GoodRange,
     Interval,
@@ -21,8 +20,8 @@ from ..records import (
     RacesDocument,
     Search,
 )
-from ..report import also, units
-from ..report import text as write
+from . import also, units
+from . import text as write
 
 _SHOWN = (1.0, 1.5, 2.0, 4.0)  # τ of the profiles' columns
 _NARROWEST = 100  # columns: below this the table wraps instead of losing what it says
