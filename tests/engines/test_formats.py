@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from oracles import RULES, formula, lively, problem, start
-from thalweg.engines.formats import BLOCK, FORMATS, spread
+from thalweg.engines.formats import BLOCK, FORMATS, resolve_formats
 from thalweg.engines.numba.launch import NumbaLaunch
 from thalweg.engines.tables import CHUNK
 from thalweg.errors import UsageError
@@ -285,4 +285,4 @@ def test_bytes_of_the_formats() -> None:
 @pytest.mark.parametrize("formats", ["int4", ["float32"], ["float32", "float32", "fp8"]])
 def test_unknown_formats_are_named(formats: Any) -> None:
     with pytest.raises(UsageError, match="format"):
-        spread(formats, 3)
+        resolve_formats(formats, 3)

@@ -17,7 +17,7 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
     The rule has no product and sum that one engine could fuse and the other not, so that both see
     the same numbers and any difference is one of keeping them.
     """
-    from thalweg.engines.formats import BLOCK, spread
+    from thalweg.engines.formats import BLOCK, resolve_formats
     from thalweg.engines.registry import named
     from thalweg.rules import rule
     from thalweg.tape import trace
@@ -26,7 +26,7 @@ def kept_as_the_processor_keeps(formats: list[str], offset: int) -> None:
     def held(theta, g, m, v, t, *, lr=1.0):
         return theta - lr * g, g, abs(g)
 
-    program, kept, sizes = trace(held), spread(formats, 4), [5, 300, 1024, 5000]
+    program, kept, sizes = trace(held), resolve_formats(formats, 4), [5, 300, 1024, 5000]
 
     def memory() -> list[list[npt.NDArray]]:
         counts = [

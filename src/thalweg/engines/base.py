@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from ..tape import Program
-from .formats import Format, spread
+from .formats import Format, resolve_formats
 from .tables import Blocks, Chunk, Floats, Ints
 from .writing import columns
 
@@ -129,7 +129,7 @@ class Launch(ABC):
         models: Ints | None = None,
     ) -> None:
         self.program, self.rows = program, rows
-        self.formats = spread(formats, len(program.arrays))
+        self.formats = resolve_formats(formats, len(program.arrays))
         self.column, width = columns(program, self.formats)
         self.pointers: Ints = np.zeros((len(shapes), width), np.int64)
         self.row_count = int(rows.max(initial=-1)) + 1
@@ -273,7 +273,7 @@ class KernelCache(Generic[Kernel]):
             program: what to compute.
             formats: how its arrays are kept, as `Launch` takes it.
         """
-        kept = spread(formats, len(program.arrays))
+        kept = resolve_formats(formats, len(program.arrays))
         key = program.key, kept
         with self._lock:
             if key not in self._kernels:

@@ -44,8 +44,8 @@ COMPENSATED = "bfloat16+"
 INT8 = "int8"
 
 FORMATS = {
-    form.name: form
-    for form in (
+    storage.name: storage
+    for storage in (
         *(Format(name, (name,)) for name in ("float16", "bfloat16", FLOAT32, "float64")),
         Format(STOCHASTIC, ("bfloat16",), stochastic=True),
         Format(COMPENSATED, ("bfloat16", "bfloat16"), compensated=True),
@@ -65,7 +65,7 @@ POSITIVE, SIGNED = 255, 127
 MIXING = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1))
 
 
-def spread(formats: str | Sequence[str], arrays: int) -> tuple[Format, ...]:
+def resolve_formats(formats: str | Sequence[str], arrays: int) -> tuple[Format, ...]:
     """The format of every array.
 
     Args:
@@ -86,4 +86,4 @@ def spread(formats: str | Sequence[str], arrays: int) -> tuple[Format, ...]:
 
 def arithmetic(formats: Sequence[Format]) -> str:
     """What a kernel over these computes in."""
-    return "float64" if any(form.name == "float64" for form in formats) else FLOAT32
+    return "float64" if any(storage.name == "float64" for storage in formats) else FLOAT32

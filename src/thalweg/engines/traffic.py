@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..tape import Program
-from .formats import spread
+from .formats import resolve_formats
 from .stages import Stages
 
 
@@ -41,8 +41,10 @@ def traffic(program: Program, formats: str | Sequence[str]) -> Traffic:
         UsageError: a format is unknown, or their number is wrong.
     """
     size = {
-        array: form.bytes
-        for array, form in zip(program.arrays, spread(formats, len(program.arrays)), strict=True)
+        array: storage.bytes
+        for array, storage in zip(
+            program.arrays, resolve_formats(formats, len(program.arrays)), strict=True
+        )
     }
     stages = Stages(program)
     passes = [stages.at(stage).arrays for stage in range(stages.depth + 1)]

@@ -53,9 +53,9 @@ def needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Inst
 def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int], int]:
     """Where each array's first part is in a row of the table of pointers, and the row's width."""
     column, width = {}, 0
-    for array, form in zip(program.arrays, formats, strict=True):
+    for array, storage in zip(program.arrays, formats, strict=True):
         column[array] = width
-        width += len(form.parts)
+        width += len(storage.parts)
     return column, width
 
 

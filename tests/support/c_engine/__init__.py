@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thalweg.engines.base import Engine, Launch
-from thalweg.engines.formats import spread
+from thalweg.engines.formats import resolve_formats
 from thalweg.engines.tables import Ints
 from thalweg.tape import Program
 
@@ -32,13 +32,13 @@ class CEngine(Engine):
     def trouble_with_program(self, program: Program, formats: str | Sequence[str]) -> str:
         if program.middle:
             return f"{program.name} needs sums or sizes of whole tensors"
-        others = {each.name for each in spread(formats, len(program.arrays))} - _FORMATS
+        others = {each.name for each in resolve_formats(formats, len(program.arrays))} - _FORMATS
         return f"it does not keep {', '.join(sorted(others))}" if others else ""
 
     def source(self, program: Program, formats: str | Sequence[str]) -> str:
         from .lift import source
 
-        return source(program, spread(formats, len(program.arrays)))
+        return source(program, resolve_formats(formats, len(program.arrays)))
 
     def launch(
         self,

@@ -38,16 +38,16 @@ class Elements(Arrays):
         """The loads and stores of every array in memory, and of the blocks that are held."""
         slots = self.columns + len(self.coded)
         code = []
-        for a, form in self.format.items():
+        for a, storage in self.format.items():
             name, k = self.names[a], self.column[a]
-            number = "int64" if form.blockwise else self.number
-            by_bits = form.stochastic and not form.blockwise
+            number = "int64" if storage.blockwise else self.number
+            by_bits = storage.stochastic and not storage.blockwise
             code.append(
-                f'load_{name}, store_{name} = array("{form.parts[0]}", {k}, {slots}, "{number}"'
+                f'load_{name}, store_{name} = array("{storage.parts[0]}", {k}, {slots}, "{number}"'
                 f"{', True' if by_bits else ''})"
             )
-            for part in form.parts[1:]:
-                number = "float32" if form.blockwise else self.number
+            for part in storage.parts[1:]:
+                number = "float32" if storage.blockwise else self.number
                 code.append(
                     f'load2_{name}, store2_{name} = array("{part}", {k + 1}, {slots}, "{number}")'
                 )
@@ -56,11 +56,11 @@ class Elements(Arrays):
             code.append(f'get_{name}, put_{name} = array("float32", {k}, {slots}, "float32")')
         return code
 
-    def rooms(self) -> list[str]:
+    def scratch_blocks(self) -> list[str]:
         """Memory for the blocks that are held, and what is known of them."""
         names = [self.names[a] for a in self.coded]
         known = [f"top_{name} = signs_{name} = int32(0)" for name in names]
-        return [*(f"held_{name} = room()" for name in names), *known]
+        return [*(f"held_{name} = scratch()" for name in names), *known]
 
     def bases(self) -> list[str]:
         """The addresses of the current tensor's arrays, and what its random bits come from."""
@@ -124,12 +124,12 @@ class Elements(Arrays):
         ]
 
     def _element(self, a: str, last: bool) -> str:
-        name, form = self.names[a], self.format[a]
+        name, storage = self.names[a], self.format[a]
         kept = f"load_{name}(at_{name}, i)"
-        if form.blockwise:
+        if storage.blockwise:
             scale = f"scale_{name}" if last else f"load2_{name}(at2_{name}, i >> {_SHIFT})"
             return f"{self.number}(decoded({kept}, {scale}))"
-        return f"{kept} + load2_{name}(at2_{name}, i)" if form.compensated else kept
+        return f"{kept} + load2_{name}(at2_{name}, i)" if storage.compensated else kept
 
 
 def _encode(name: str) -> list[str]:

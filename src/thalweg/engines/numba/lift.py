@@ -8,7 +8,7 @@ from enum import IntEnum
 from functools import partial
 
 from ...tape import ROW, Operand, Program
-from ..formats import spread
+from ..formats import resolve_formats
 from ..tables import Chunk, TensorColumn
 from ..writing import assign_names, block, indent, one_line, operand
 from .elements import PREFIXES, Elements
@@ -24,8 +24,8 @@ from math import cos, exp, fabs, inf, log, nan, sin, sqrt, tanh
 
 from numba import float32, float64, int32, int64
 
-from thalweg.engines.numba.forms import (
-    any_negative, decoded, encoded, largest_size, mix, room, scale_of,
+from thalweg.engines.numba.conversions import (
+    any_negative, decoded, encoded, largest_size, mix, scale_of, scratch,
 )
 from thalweg.engines.numba.memory import accumulate, array, claim, entry, integer, put, real
 
@@ -98,17 +98,20 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
         program: what to compute.
         formats: how its arrays are kept: the name of one format for all, or of one for each.
     """
-    names, kept = assign_names(program, _RESERVED, _PREFIXES), spread(formats, len(program.arrays))
+    names, kept = (
+        assign_names(program, _RESERVED, _PREFIXES),
+        resolve_formats(formats, len(program.arrays)),
+    )
     elements = Elements(program, kept, names)
     reduces, number = bool(program.middle), elements.number
     work = Passes(program, elements).source() if reduces else _steps(program, elements)
     return _TEMPLATE.format(
         title=one_line(program.title or program.name),
         name=one_line(program.name),
-        kept=" ".join(dict.fromkeys(form.name for form in kept)),
+        kept=" ".join(dict.fromkeys(storage.name for storage in kept)),
         accessors="\n".join(elements.accessors()),
         tables=block(_assigned({**_HEADER, **(_SUMS if reduces else {})}, header), 1),
-        declare=block([*_declared(program, number, names), *elements.rooms()], 1),
+        declare=block([*_declared(program, number, names), *elements.scratch_blocks()], 1),
         item=block(_item() if reduces else _assigned(_CHUNK, _of_chunk), 2),
         prologue=block(_prologue(program, number, names), 3),
         bases=block(elements.bases(), 2),

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from .forms import FORMS, cast
+from .conversions import ELEMENT_TYPES, cast
 
 # Contraction to fused multiply-add is all the freedom the compiler gets: no reordering, and NaN
 # and infinity mean what they mean. Division follows IEEE instead of raising.
@@ -82,7 +82,7 @@ def array(
         number: the type of values that are loaded and stored, where it is another.
         stochastic: whether store takes random bits as well, and rounds by them.
     """
-    form, value_type = FORMS[dtype], getattr(types, number or dtype)
+    element, value_type = ELEMENT_TYPES[dtype], getattr(types, number or dtype)
 
     def mark(module: Any, instruction: Any) -> Any:
         domain = module.add_metadata([ir.MetaDataString(module, "thalweg")])
@@ -98,15 +98,15 @@ def array(
     @intrinsic
     def load(typing_context: Any, base: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = _pointer(builder, form.memory, *args)
+            place = _pointer(builder, element.memory, *args)
             kept = mark(builder.module, builder.load(place))
-            return cast(builder, form.read(builder, kept), context.get_value_type(value_type))
+            return cast(builder, element.read(builder, kept), context.get_value_type(value_type))
 
         return value_type(types.int64, types.int64), generate
 
     def write(builder: Any, base: Any, index: Any, value: Any, *bits: Any) -> None:
-        kept = form.write(builder, cast(builder, value, form.value), *bits)
-        mark(builder.module, builder.store(kept, _pointer(builder, form.memory, base, index)))
+        kept = element.write(builder, cast(builder, value, element.value), *bits)
+        mark(builder.module, builder.store(kept, _pointer(builder, element.memory, base, index)))
 
     @intrinsic
     def store(typing_context: Any, base: Any, index: Any, value: Any) -> Any:

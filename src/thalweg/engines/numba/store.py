@@ -22,7 +22,11 @@ Made = tuple[native.Kernel, bytes | None]
 
 _DIGEST = 32  # bytes at the head of a file of machine code: see `_seal`
 
-_MAKERS = ("memory", "forms", "build", "words")  # the modules that what is compiled depends on
+# The modules that what is compiled depends on.
+_MAKERS = (
+    *("memory.py", "conversions.py", "build.py"),
+    *("words/memory.py", "words/translate.py", "words/build.py"),
+)
 
 # Settings of numba that change what it compiles.
 _SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
@@ -108,7 +112,7 @@ def _seal(stem: str, code: bytes) -> bytes:
 @cache
 def _fingerprint(source: str) -> str:
     """Changes with the source and with everything that turns it into machine code."""
-    own = [Path(__file__).with_name(f"{name}.py").read_text() for name in _MAKERS]
+    own = [Path(__file__).parent.joinpath(name).read_text() for name in _MAKERS]
     settings = [os.environ.get(f"NUMBA_{name}", "") for name in _SETTINGS]
     tools = [__version__, version("numba"), version("llvmlite"), native.machine()]
     parts = ("sealed", source, *own, *settings, *tools)  # not those whose seal lacked the name

@@ -58,24 +58,24 @@ class Elements(Arrays):
         """These arrays' elements, in the pass that takes the step or in one that measures."""
         code = []
         for a in arrays:
-            name, form = self.names[a], self.format[a]
-            if form.blockwise:
+            name, storage = self.names[a], self.format[a]
+            if storage.blockwise:
                 where = "block, present" if last else f"i // {BLOCK}, inside"
-                code.append(f"scale_{name} = take(at2_{name}, {where})")
-            code.append(f"{name} = {self._element(name, form)}")
+                code.append(f"scale_{name} = load(at2_{name}, {where})")
+            code.append(f"{name} = {self._element(name, storage)}")
         return code
 
-    def _element(self, name: str, form: Format) -> str:
-        kept = f"take(at_{name}, i, inside)"
-        if form.blockwise:
+    def _element(self, name: str, storage: Format) -> str:
+        kept = f"load(at_{name}, i, inside)"
+        if storage.blockwise:
             value, own = f"decoded({kept}, scale_{name})", "float32"
-        elif form.parts[0] == "bfloat16":
-            value, own = f"brain({kept})", "float32"
+        elif storage.parts[0] == "bfloat16":
+            value, own = f"from_bfloat16({kept})", "float32"
         else:
-            value, own = kept, form.parts[0]
+            value, own = kept, storage.parts[0]
         value = value if own == self.number else f"{value}.to(tl.{self.number})"
-        if form.compensated:
-            lost = f"brain(take(at2_{name}, i, inside))"
+        if storage.compensated:
+            lost = f"from_bfloat16(load(at2_{name}, i, inside))"
             value += f" + {lost if own == self.number else f'{lost}.to(tl.{self.number})'}"
         return value
 
@@ -95,28 +95,30 @@ class Elements(Arrays):
             return text
         return f"tl.broadcast_to({text}, i.shape)"
 
-    def _write(self, name: str, form: Format, new: str) -> list[str]:
-        if form.blockwise:
+    def _write(self, name: str, storage: Format, new: str) -> list[str]:
+        if storage.blockwise:
             return [
                 f"new_{name} = {new}.to(tl.float32)",
                 f"scale_{name} = scale_of(new_{name}, inside)",
-                f"give(at2_{name}, block, scale_{name}, present)",
+                f"store(at2_{name}, block, scale_{name}, present)",
                 f"kept_{name} = encoded(new_{name}, scale_{name}, mix(i, noise_{name}))",
-                f"give(at_{name}, i, kept_{name}, inside)",
+                f"store(at_{name}, i, kept_{name}, inside)",
             ]
-        if form.compensated:
+        if storage.compensated:
             return [
-                f"kept_{name} = nearest({new})",
-                f"give(at_{name}, i, kept_{name}, inside)",
-                f"new_{name} = {new} - brain(kept_{name}).to(tl.{self.number})",
-                f"give(at2_{name}, i, nearest(new_{name}), inside)",
+                f"kept_{name} = to_bfloat16({new})",
+                f"store(at_{name}, i, kept_{name}, inside)",
+                f"new_{name} = {new} - from_bfloat16(kept_{name}).to(tl.{self.number})",
+                f"store(at2_{name}, i, to_bfloat16(new_{name}), inside)",
             ]
-        if form.stochastic:
-            return [f"give(at_{name}, i, stochastic({new}, mix(i, noise_{name})), inside)"]
-        if form.parts[0] == "bfloat16":
-            return [f"give(at_{name}, i, nearest({new}), inside)"]
-        cast = "" if form.parts[0] == self.number else f".to(tl.{form.parts[0]})"
-        return [f"give(at_{name}, i, {new}{cast}, inside)"]
+        if storage.stochastic:
+            return [
+                f"store(at_{name}, i, to_bfloat16_stochastic({new}, mix(i, noise_{name})), inside)"
+            ]
+        if storage.parts[0] == "bfloat16":
+            return [f"store(at_{name}, i, to_bfloat16({new}), inside)"]
+        cast = "" if storage.parts[0] == self.number else f".to(tl.{storage.parts[0]})"
+        return [f"store(at_{name}, i, {new}{cast}, inside)"]
 
 
 def _at(name: str, part: int) -> str:

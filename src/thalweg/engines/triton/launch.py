@@ -18,7 +18,7 @@ from ..formats import Format
 from ..stages import Stages
 from ..tables import Floats, Ints
 from .build import build
-from .forms import gather
+from .functions import gather
 from .lift import source
 from .passes import kept
 from .pieces import Pieces

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ...tape import Operand, Program
-from ..formats import spread
+from ..formats import resolve_formats
 from ..writing import Names, assign_names, one_line, operand
 from . import elements, passes
 from .text import OPERATIONS, function, line
@@ -18,9 +18,9 @@ _HEAD = """\
 import triton
 import triton.language as tl
 
-from thalweg.engines.triton.forms import (
-    array, brain, cosine, decoded, divide, encoded, flag, float32, float64, give, inf, mix,
-    nearest, number, power, root, scale_of, sine, stochastic, take, tanh,
+from thalweg.engines.triton.functions import (
+    array, cosine, decoded, divide, encoded, flag, float32, float64, from_bfloat16, inf, load, mix,
+    number, power, root, scale_of, sine, store, tanh, to_bfloat16, to_bfloat16_stochastic,
 )
 """
 
@@ -41,11 +41,14 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
         program: what to compute.
         formats: how its arrays are kept: the name of one format for all, or of one for each.
     """
-    names, kept = assign_names(program, _RESERVED, _PREFIXES), spread(formats, len(program.arrays))
+    names, kept = (
+        assign_names(program, _RESERVED, _PREFIXES),
+        resolve_formats(formats, len(program.arrays)),
+    )
     head = _HEAD.format(
         title=one_line(program.title or program.name),
         name=one_line(program.name),
-        kept=" ".join(dict.fromkeys(form.name for form in kept)),
+        kept=" ".join(dict.fromkeys(storage.name for storage in kept)),
     )
     code = _prologue(program, names)
     code += passes.Passes(program, elements.Elements(program, kept, names)).source()

@@ -263,7 +263,7 @@ class Passes:
             return f"{target} = number(totals, {len(total)} * tensor + {total[m.target]})"
         if m.operation in REDUCTIONS:
             place = f"channels, {len(partial)} * own + {partial[m.operands[0]]}"
-            return f"{target} = take({place}, {mask or None})"
+            return f"{target} = load({place}, {mask or None})"
         if m.operation in SIZES:
             return _of_tensor(m.operation, target) + ".to(tl.float64)"
         return line(m, "float64", self.names)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from ...tape import Instruction
 from ..writing import Names, indent, statement
 
-# The whole of what this engine knows about arithmetic; its functions are those of `forms`.
+# The whole of what this engine knows about arithmetic; its functions are those of `functions`.
 OPERATIONS = {
     "add": "{0} + {1}",
     "sub": "{0} - {1}",

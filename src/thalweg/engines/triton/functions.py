@@ -115,7 +115,7 @@ def array(pointers, index, kind: tl.constexpr, aligned: tl.constexpr):
 
 
 @triton.jit
-def take(at, i, inside):
+def load(at, i, inside):
     """Elements i; where not all are inside, 0 for the others."""
     if inside is None:
         x = tl.load(at + i)
@@ -125,7 +125,7 @@ def take(at, i, inside):
 
 
 @triton.jit
-def give(at, i, x, inside):
+def store(at, i, x, inside):
     """Store elements i, those that are inside."""
     if inside is None:
         tl.store(at + i, x)
@@ -143,27 +143,27 @@ def mix(x, y):
 
 
 @triton.jit
-def brain(kept):
+def from_bfloat16(kept):
     """bfloat16, of which memory has the bits, as float32."""
     return (kept.to(tl.uint32) << 16).to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def nearest(x):
-    """The bits of the nearest bfloat16, of two the even."""
+def to_bfloat16(x):
+    """The bits of the nearest bfloat16; of two, those of the even one."""
     word = x.to(tl.float32).to(tl.uint32, bitcast=True)
-    return _upper(word, ((word >> 16) & 1) + 0x7FFF)
+    return _round_to_upper_half(word, ((word >> 16) & 1) + 0x7FFF)
 
 
 @triton.jit
-def stochastic(x, bits):
+def to_bfloat16_stochastic(x, bits):
     """The bits of a bfloat16 beside x, by 16 random bits: x itself on average."""
-    return _upper(x.to(tl.float32).to(tl.uint32, bitcast=True), bits & 0xFFFF)
+    return _round_to_upper_half(x.to(tl.float32).to(tl.uint32, bitcast=True), bits & 0xFFFF)
 
 
 @triton.jit
-def _upper(word, added):
-    """What is added carries into the upper half as often as it should; NaN stays NaN."""
+def _round_to_upper_half(word, added):
+    """Round by a number added to the lower half, which may carry; NaN stays NaN."""
     size = word & 0x7FFFFFFF
     special = tl.where(size > 0x7F800000, tl.full((), 0x7FC00000, tl.uint32), word)
     return (tl.where(size < 0x7F800000, word + added, special) >> 16).to(tl.uint16)
@@ -182,7 +182,7 @@ def scale_of(x, inside):
 
 @triton.jit
 def decoded(code, scale):
-    """What an 8-bit code stands for."""
+    """The number that an 8-bit code stands for."""
     positive = _level(code.to(tl.int32) & 255, float32(_POSITIVE)) * scale
     size = _level(code.to(tl.int32), float32(_SIGNED)) * scale
     # -0 says that the block has signs, should it be encoded.
@@ -191,7 +191,7 @@ def decoded(code, scale):
 
 @triton.jit
 def encoded(x, scale, bits):
-    """The code of a number: one of the two around it, by random bits, itself on average."""
+    """The code of a number, rounded stochastically to one of the two codes around it."""
     unit = tl.where(scale >= 0, float32(_POSITIVE), float32(_SIGNED))
     codes = tl.where(scale >= 0, float32(1.0 / _POSITIVE), float32(1.0 / _SIGNED))
     top, size = tl.abs(scale), tl.abs(x)

@@ -1,4 +1,4 @@
-"""How numbers in memory become those that are computed with, and back, for generated kernels."""
+"""Conversions between the numbers in memory and those that kernels compute with."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BYTE, _SHORT, _WORD, _LONG = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 _TINY = float32(2.0**-126)  # below it a reciprocal is infinite
 
-# Without contraction: what stands for a number exactly must be found to do so.
+# Without contraction to fused multiply-add: a number that a code stands for must encode to it.
 _inlined = register_jitable(error_model="numpy")
 
 
-class Plain:
+class Float:
     """Numbers of float32 or float64, kept as they are.
 
     Attributes:
@@ -33,15 +33,15 @@ class Plain:
         self.memory = self.value = kind
 
     def read(self, builder: Any, kept: Any) -> Any:
-        """What a number in memory is."""
+        """The number that an element in memory stands for."""
         return kept
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
-        """What to keep of a number, by random bits where the format takes any."""
+        """The element that stands for a number, by random bits where the format takes any."""
         return value
 
 
-class Half:
+class Float16:
     """float16, converted by the processor."""
 
     memory, value = ir.HalfType(), _FLOAT
@@ -51,12 +51,12 @@ class Half:
         return builder.fpext(kept, self.value)
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
-        """The nearest, of two the even."""
+        """Round to nearest even."""
         return builder.fptrunc(value, self.memory)
 
 
-class Brain:
-    """bfloat16, the upper half of float32: to the nearest, or by 16 random bits."""
+class BFloat16:
+    """bfloat16: the upper half of a float32."""
 
     memory, value = _SHORT, _FLOAT
 
@@ -66,7 +66,7 @@ class Brain:
         return builder.bitcast(wide, _FLOAT)
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
-        """What is added carries into the upper half as often as it should; NaN stays NaN."""
+        """Round to nearest even, or stochastically given random bits; NaN stays NaN."""
         word = builder.bitcast(value, _WORD)
         if bits:
             added = builder.and_(builder.trunc(bits[0], _WORD), _WORD(0xFFFF))
@@ -83,7 +83,7 @@ class Brain:
         return builder.trunc(builder.lshr(rounded, _WORD(16)), _SHORT)
 
 
-class Code:
+class Code8:
     """The 8-bit codes of `encoded`."""
 
     memory, value = _BYTE, _LONG
@@ -97,12 +97,12 @@ class Code:
         return builder.trunc(value, _BYTE)
 
 
-FORMS: dict[str, Any] = {
-    "float16": Half(),
-    "bfloat16": Brain(),
-    "float32": Plain(_FLOAT),
-    "float64": Plain(_DOUBLE),
-    "int8": Code(),
+ELEMENT_TYPES: dict[str, Any] = {
+    "float16": Float16(),
+    "bfloat16": BFloat16(),
+    "float32": Float(_FLOAT),
+    "float64": Float(_DOUBLE),
+    "int8": Code8(),
 }
 
 
@@ -128,8 +128,8 @@ def mix(typing_context: Any, x: Any, y: Any) -> Any:
 
 
 @intrinsic
-def room(typing_context: Any) -> Any:
-    """room(): the address of memory for a block of float32, the kernel's own until it ends."""
+def scratch(typing_context: Any) -> Any:
+    """scratch(): the address of memory for a block of float32, the kernel's own until it ends."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         memory = cgutils.alloca_once(builder, _FLOAT, size=_WORD(BLOCK))
@@ -172,7 +172,7 @@ def scale_of(typing_context: Any, bits: Any, negative: Any) -> Any:
 
 @_inlined
 def decoded(code, scale):  # type: ignore[no-untyped-def]  # an integer and float32
-    """What an 8-bit code stands for."""
+    """The number that an 8-bit code stands for."""
     if scale >= 0:
         return _level(code & 255, POSITIVE) * scale
     size = _level(code, SIGNED) * scale
@@ -181,7 +181,7 @@ def decoded(code, scale):  # type: ignore[no-untyped-def]  # an integer and floa
 
 @_inlined
 def encoded(value, scale, bits):  # type: ignore[no-untyped-def]  # float32, float32 and 32 bits
-    """The code of a number: one of the two around it, by random bits, itself on average."""
+    """The code of a number, rounded stochastically to one of the two codes around it."""
     codes = POSITIVE if scale >= 0 else SIGNED
     top, size = fabs(scale), fabs(value)
     one_over = float32(1) / top if (top > _TINY) & (top < inf) else float32(0)

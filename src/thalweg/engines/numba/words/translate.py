@@ -1,148 +1,17 @@
-"""Functions over 64-bit words, written in a little of Python and compiled by LLVM alone.
-
-numba takes a quarter of a second for every function, and seconds for a dozen: too long for a first
-step. What is written here is plain enough to be translated statement by statement: functions of
-integers that return an integer or nothing; `=`, `+=`, `if`, `while`, `for … in range(n)`, `return`
-and `continue`; arithmetic, comparisons, `and`, `or`, `not`; and the functions over memory that
-stand below, which also run in Python as they are.
-"""
+"""Python's statements about words -> LLVM's text, one by one."""
 
 from __future__ import annotations
 
 import ast
-import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
-from . import native
+from .. import native
+from .memory import DOUBLE, EMITTERS, WORD
 
-_WORD, _BIT, _DOUBLE, _HALF = ir.IntType(64), ir.IntType(1), ir.DoubleType(), ir.IntType(32)
-
-_EMITTERS: dict[str, Callable[..., Any]] = {}
-
-
-def _emitted_as(emit: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Says how a word is written for LLVM: from the builder and the words' arguments."""
-
-    def keep(word: Callable[..., Any]) -> Callable[..., Any]:
-        _EMITTERS[word.__name__] = emit
-        return word
-
-    return keep
-
-
-def _place(builder: Any, address: Any, kind: ir.Type) -> Any:
-    return builder.inttoptr(address, kind.as_pointer())
-
-
-def _load(kind: ir.Type, widen: str = "") -> Callable[..., Any]:
-    def emit(builder: Any, address: Any) -> Any:
-        found = builder.load(_place(builder, address, kind), align=1)
-        wide = _DOUBLE if kind == ir.FloatType() else _WORD
-        return getattr(builder, widen)(found, wide) if widen else found
-
-    return emit
-
-
-def _store(kind: ir.Type, narrow: str = "") -> Callable[..., Any]:
-    def emit(builder: Any, address: Any, value: Any) -> None:
-        kept = getattr(builder, narrow)(value, kind) if narrow else value
-        builder.store(kept, _place(builder, address, kind), align=1)
-
-    return emit
-
-
-def _call(result: ir.Type) -> Callable[..., Any]:
-    def emit(builder: Any, function: Any, *args: Any) -> Any:
-        kind = ir.FunctionType(result, [_WORD] * len(args))
-        found = builder.call(_place(builder, function, kind), args)
-        return found if result == _WORD else builder.sext(found, _WORD)
-
-    return emit
-
-
-def _count_up(builder: Any, address: Any) -> None:
-    place = _place(builder, address, _HALF)
-    builder.atomic_rmw("add", place, ir.Constant(_HALF, 1), "monotonic")
-
-
-def _prefetch(builder: Any, address: Any) -> None:
-    place = _place(builder, address, ir.IntType(8))
-    kind = ir.FunctionType(ir.VoidType(), [place.type, _HALF, _HALF, _HALF])
-    module, name = builder.module, "llvm.prefetch.p0"
-    function = module.globals.get(name) or ir.Function(module, kind, name)
-    read, nearest, data = (ir.Constant(_HALF, k) for k in (0, 3, 1))
-    builder.call(function, [place, read, nearest, data])
-
-
-@_emitted_as(_prefetch)
-def prefetch(address: int) -> None:
-    """Have the processor fetch the memory at an address, without waiting for it."""
-
-
-@_emitted_as(_load(_WORD))
-def integer_at(address: int) -> int:
-    """The int64 at an address."""
-    return ctypes.c_int64.from_address(address).value
-
-
-@_emitted_as(_load(_HALF, "sext"))
-def short_at(address: int) -> int:
-    """The int32 at an address."""
-    return ctypes.c_int32.from_address(address).value
-
-
-@_emitted_as(_load(ir.FloatType(), "fpext"))
-def single_at(address: int) -> float:
-    """The float32 at an address."""
-    return ctypes.c_float.from_address(address).value
-
-
-@_emitted_as(_load(_DOUBLE))
-def double_at(address: int) -> float:
-    """The float64 at an address."""
-    return ctypes.c_double.from_address(address).value
-
-
-@_emitted_as(_store(_WORD))
-def put_integer(address: int, value: int) -> None:
-    """Write an int64."""
-    ctypes.c_int64.from_address(address).value = value
-
-
-@_emitted_as(_store(ir.FloatType(), "fptrunc"))
-def put_single(address: int, value: float) -> None:
-    """Write a float32."""
-    ctypes.c_float.from_address(address).value = value
-
-
-@_emitted_as(_store(_DOUBLE))
-def put_double(address: int, value: float) -> None:
-    """Write a float64."""
-    ctypes.c_double.from_address(address).value = value
-
-
-@_emitted_as(_count_up)
-def count_up(address: int) -> None:
-    """Add 1 to the uint32 at an address, whichever thread else does so."""
-    ctypes.c_uint32.from_address(address).value += 1
-
-
-@_emitted_as(_call(_HALF))
-def call(function: int, *args: int) -> int:
-    """What a C function of words that returns an int says."""
-    kind = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * len(args))
-    return kind(function)(*args)
-
-
-@_emitted_as(_call(_WORD))
-def call_for_word(function: int, *args: int) -> int:
-    """What a C function of words that returns a pointer says."""
-    kind = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(args))
-    return kind(function)(*args)
+_BIT = ir.IntType(1)
 
 
 def translate(source: str, constants: Mapping[str, int], entry: str) -> str:
@@ -160,28 +29,14 @@ def translate(source: str, constants: Mapping[str, int], entry: str) -> str:
     functions: dict[str, ir.Function] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            words = [_WORD] * len(node.args.args)
-            kind = ir.FunctionType(ir.VoidType() if node.name == entry else _WORD, words)
+            words = [WORD] * len(node.args.args)
+            kind = ir.FunctionType(ir.VoidType() if node.name == entry else WORD, words)
             own = ir.Function(module, kind, native.ENTRY if node.name == entry else node.name)
             if node.name != entry:
                 own.linkage = "internal"
             functions[node.name] = own
             _Function(own, node, functions, constants).write()
     return str(module)
-
-
-def build(text: str) -> tuple[native.Kernel, bytes]:
-    """The kernel of a module's text, and its object code, which other processes may keep."""
-    native.prepare()
-    module = llvm.parse_assembly(text)
-    module.verify()
-    target = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
-    module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    passes = llvm.create_pass_builder(target, tuning)
-    passes.getModulePassManager().run(module, passes)
-    code = target.emit_object(module)
-    return native.link(code), code
 
 
 class _Function:
@@ -215,7 +70,7 @@ class _Function:
             self._assign(argument.arg, value)
         self._all(self.node.body)
         if not self.builder.block.is_terminated:
-            self._return(ir.Constant(_WORD, 0))
+            self._return(ir.Constant(WORD, 0))
         ir.IRBuilder(self.start).branch(body)
 
     def _all(self, statements: list[ast.stmt]) -> None:
@@ -256,7 +111,7 @@ class _Function:
     def _return(self, node: Any) -> None:
         value = node
         if isinstance(node, ast.Return):
-            value = ir.Constant(_WORD, 0) if node.value is None else self._value(node.value)
+            value = ir.Constant(WORD, 0) if node.value is None else self._value(node.value)
         if self.function.name == native.ENTRY:
             self.builder.ret_void()
         else:
@@ -310,7 +165,7 @@ class _Function:
         self.next.pop()
         self.builder.position_at_end(more)
         now = self.builder.load(self.variables[name])
-        self.builder.store(self.builder.add(now, ir.Constant(_WORD, 1)), self.variables[name])
+        self.builder.store(self.builder.add(now, ir.Constant(WORD, 1)), self.variables[name])
         self.builder.branch(test)
         self.builder.position_at_end(after)
 
@@ -318,13 +173,13 @@ class _Function:
         """An expression's value: a word, a bit or a float64."""
         match node:
             case ast.Constant(value=float()):
-                return ir.Constant(_DOUBLE, node.value)
+                return ir.Constant(DOUBLE, node.value)
             case ast.Constant(value=int() as number):
-                return ir.Constant(_WORD, int(number))
+                return ir.Constant(WORD, int(number))
             case ast.Name(id=name) if name in self.variables:
                 return self.builder.load(self.variables[name])
             case ast.Name(id=name) | ast.Attribute(attr=name) if name in self.constants:
-                return ir.Constant(_WORD, self.constants[name])
+                return ir.Constant(WORD, self.constants[name])
             case ast.UnaryOp(op=ast.Not()):
                 return self.builder.not_(self._bit(self._value(node.operand)))
             case ast.BoolOp():
@@ -339,21 +194,21 @@ class _Function:
                 args = [self._value(a) for a in node.args]
                 if name in self.functions:
                     return self.builder.call(self.functions[name], list(map(self._word, args)))
-                if name in _EMITTERS:
-                    return _EMITTERS[name](self.builder, *args)
+                if name in EMITTERS:
+                    return EMITTERS[name](self.builder, *args)
         raise self._refusal(node)
 
     def _arithmetic(self, node: ast.BinOp) -> Any:
         left, right = self._value(node.left), self._value(node.right)
         names = _ARITHMETIC.get(type(node.op), ("", ""))
-        name = names[left.type == _DOUBLE]
+        name = names[left.type == DOUBLE]
         if not name:
             self._refuse(node)
         return getattr(self.builder, name)(left, right)
 
     def _compare(self, node: ast.Compare, sign: str) -> Any:
         left, right = self._value(node.left), self._value(node.comparators[0])
-        if left.type == _DOUBLE:
+        if left.type == DOUBLE:
             compare = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
             return compare(sign, left, right)
         return self.builder.icmp_signed(sign, self._word(left), self._word(right))
@@ -392,10 +247,10 @@ class _Function:
     def _bit(self, value: Any) -> Any:
         if value.type == _BIT:
             return value
-        return self.builder.icmp_signed("!=", value, ir.Constant(_WORD, 0))
+        return self.builder.icmp_signed("!=", value, ir.Constant(WORD, 0))
 
     def _word(self, value: Any) -> Any:
-        return self.builder.zext(value, _WORD) if value.type == _BIT else value
+        return self.builder.zext(value, WORD) if value.type == _BIT else value
 
 
 _SIGNS = {
