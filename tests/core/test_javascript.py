@@ -40,6 +40,13 @@ def words(theta, g, var, new, size, t, *, this=0.5, function=2.0, i=0.25):  # ty
 
 
 @rule
+def inherited(theta, g, valueOf, t, *, toString=0.1, constructor=0.5):  # type: ignore[no-untyped-def]
+    """Names that every object of JavaScript has."""
+    valueOf = constructor * valueOf + g
+    return theta - toString * valueOf, valueOf
+
+
+@rule
 def constants(theta, g, m, t, *, lr=0.1):  # type: ignore[no-untyped-def]
     """Divided by a number, and slots that become a number or the parameter."""
     return theta - lr * g / 3.0 + g**2 / lr, theta
@@ -54,7 +61,7 @@ def reset(theta, g, m, n, t, *, lr=0.1):  # type: ignore[no-untyped-def]
     return theta - lr * scale * g, scale, 1.5
 
 
-OWN = [words, constants, reset, clip_value(clip_norm(adamp, max_norm=0.5))]
+OWN = [words, inherited, constants, reset, clip_value(clip_norm(adamp, max_norm=0.5))]
 RULES = [*EVERY_RULE, *OWN]
 
 RUN = """

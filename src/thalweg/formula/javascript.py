@@ -38,6 +38,11 @@ undefined var void while with yield NaN Infinity Math Float64Array
 theta g slots t hyper shape size width channels start i c
 """  # of the language, and of the functions that are made here
 
+_INHERITED = """
+__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ __proto__ constructor
+hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf
+"""  # the names that every object of JavaScript has
+
 
 def javascript(rule: Rule) -> str:
     """One step of a rule as a JavaScript function expression.
@@ -80,12 +85,12 @@ class _Writer:
         """Hyperparameters and state, with what stands in for those that are not given."""
         yield "const size = theta.length, start = (value) => new Float64Array(size).fill(value);"
         for name, default in self.rule.defaults.items():
-            yield f"const {self.names[name]} = hyper[{quoted(name)}] ?? {literal(default)};"
+            yield f"const {self.names[name]} = {_given('hyper', name)} ?? {literal(default)};"
         for slot in self.rule.slots:
             first = self.rule.init.get(slot, 0.0)
             number = self._name(first)
             value = number if slot in self.rule.scalars else f"start({number})"
-            yield f"const {self.names[slot]} = slots[{quoted(slot)}] ?? {value};"
+            yield f"const {self.names[slot]} = {_given('slots', slot)} ?? {value};"
 
     def plain(self) -> Iterator[str]:
         """A program without sums: numbers first, then one loop."""
@@ -162,6 +167,14 @@ class _Writer:
 
     def _name(self, operand: Operand) -> str:
         return self.names[operand] if isinstance(operand, str) else literal(operand)
+
+
+def _given(where: str, name: str) -> str:
+    """What an object holds by a name: for names that all objects have, only what is its own."""
+    read = f"{where}[{quoted(name)}]"
+    if name in _INHERITED.split():
+        return f"(Object.hasOwn({where}, {quoted(name)}) ? {read} : undefined)"
+    return read
 
 
 def expression(operation: str, values: Sequence[str]) -> str:

@@ -88,7 +88,8 @@ def _joined(lines: Iterable[str]) -> str:
             constants = []
         written.append(line)
     # No operand begins with a sign: negative numbers have parentheses.
-    return re.sub(r" ([-+*/=<>!&|?:]+) ", r"\1", "\n".join(written))
+    text = re.sub(r" ?([-+*/=<>!&|?:,]+) ", r"\1", "\n".join(written))
+    return re.sub(r"(?<![\w.])(\d+)\.0(?![\w.])", r"\1", text)
 
 
 def _short(number: int) -> str:

@@ -69,7 +69,7 @@ def javascript(rules: Iterable[Rule], surfaces: Iterable[Surface]) -> str:
     shared: dict[str, int] = {}
     written = [f"const {k} = {write(value, shared)};" for k, value in constants.items()]
     pool = ",\n".join(shared)
-    return "\n".join([f"const SHARED = [{pool}];", *written])
+    return "\n".join([f"const S=[{pool}];", *written])
 
 
 def write(value: Any, shared: dict[str, int]) -> str:
@@ -81,7 +81,7 @@ def write(value: Any, shared: dict[str, int]) -> str:
     """
     if isinstance(value, Shared):
         place = shared.setdefault(write(value[0], shared), len(shared))
-        return f"SHARED[{place}]"
+        return f"S[{place}]"
     if isinstance(value, Code):
         return str(value)
     if value is None or isinstance(value, bool):
@@ -92,13 +92,16 @@ def write(value: Any, shared: dict[str, int]) -> str:
     if isinstance(value, int | float):
         return str(value) if isinstance(value, int) else literal(value)
     if isinstance(value, Mapping):
-        return "{" + ",\n".join(f"{_key(k)}: {write(v, shared)}" for k, v in value.items()) + "}"
+        return "{" + ",\n".join(f"{_key(k)}:{write(v, shared)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence):
-        return "[" + ", ".join(write(each, shared) for each in value) + "]"
+        return "[" + ",".join(write(each, shared) for each in value) + "]"
     raise TypeError(f"{value!r} has no JavaScript")
 
 
 def _key(name: str) -> str:
+    """A name as the key of an object; `__proto__` alone would set the object's prototype."""
+    if name == "__proto__":
+        return '["__proto__"]'
     return name if name.isidentifier() and name.isascii() else json.dumps(name)
 
 
@@ -132,7 +135,7 @@ def _rule(rule: Rule, name: str) -> dict[str, Any]:
         "convention": convention if colon else "torch",
         "hyper": [Shared([_hyper(rule, k, v)]) for k, v in rule.defaults.items()],
         "slots": [
-            {"name": s, "first": rule.init.get(s, 0.0), "scalar": s in rule.scalars}
+            Shared([{"name": s, "first": rule.init.get(s, 0.0), "scalar": s in rule.scalars}])
             for s in rule.slots
         ],
         "rates": Shared([rates]),
@@ -161,7 +164,7 @@ def _formula(rule: Rule) -> dict[str, Any]:
         "parameters": list(parameters),
         "constants": step.constants,
         "lines": lines,
-        "step": Code(step.javascript),
+        "step": Shared([Code(step.javascript)]),
     }
 
 

@@ -155,9 +155,15 @@ def core(rules: Iterable[Rule] = (), surfaces: Iterable[Surface] = ()) -> str:
     parts = [
         f"const VERSION = {json.dumps(__version__)};",
         javascript(rules, surfaces),
-        *(_asset(f"core/{name}.js") for name in CORE),
+        *(_dense(_asset(f"core/{name}.js")) for name in CORE),
     ]
     return _script(parts)
+
+
+def _dense(script: str) -> str:
+    """A script without its indents and comments, which a browser does not need."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _script(parts: Iterable[str]) -> str:

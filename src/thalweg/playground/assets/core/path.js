@@ -42,7 +42,7 @@ function settings(rule, transforms, given) {
     const trouble = troubleWith(known.get(name), value);
     if (trouble) throw new UsageError(`${name}=${show(value)}: ${trouble}`);
   }
-  const value = (one) => given[one.name] ?? known.get(one.name).default;
+  const value = ({name}) => (Object.hasOwn(given, name) ? given[name] : known.get(name).default);
   return {
     own: Float64Array.from(rule.hyper, value),
     before: transforms.map((name) => Float64Array.from(transformOf(name).hyper, value)),

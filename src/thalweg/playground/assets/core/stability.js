@@ -130,8 +130,8 @@ function positive(hessian) {
 function stateFrom(rule, h, slots = {}) {
   const state = firstState(rule, [0, 0], h);
   for (const {name, from, to} of slotPlaces(rule)) {
+    if (!Object.hasOwn(slots, name)) continue;
     const given = slots[name];
-    if (given === undefined) continue;
     const values = Array.isArray(given) || ArrayBuffer.isView(given) ? [...given] : [given];
     if (values.length !== to - from || !values.every(Number.isFinite)) {
       throw new UsageError(`slots.${name}=${show(given)} must be ${to - from} finite numbers`);

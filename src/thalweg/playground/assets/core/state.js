@@ -66,7 +66,7 @@ function text(value, note) {
 // {rule: {hyperparameter: value}}, each in its limits.
 function settingsOf(value, note) {
   if (typeof value !== 'object' || value === null) return note('an object expected');
-  const taken = {};
+  const taken = new Map();
   for (const [name, given] of Object.entries(value)) {
     if (!Object.hasOwn(RULES, name)) {
       note(`no rule named ${name}`);
@@ -82,10 +82,10 @@ function settingsOf(value, note) {
       const wanted = typeof raw === 'string' && raw.trim() ? Number(raw) : raw;
       const trouble = one ? troubleWith(one, wanted) : 'no such hyperparameter';
       if (trouble) note(`${name}.${key}=${show(raw)}: ${trouble}`);
-      else (taken[name] ??= {})[key] = wanted;
+      else taken.set(name, {...taken.get(name), [key]: wanted});
     }
   }
-  return taken;
+  return Object.fromEntries(taken);
 }
 
 field('surface', Object.keys(SURFACES)[0], choice(() => Object.keys(SURFACES)));
@@ -153,12 +153,13 @@ function hash() {
 
 // The fields that a hash names.
 function unhashed(given, notes) {
-  const fields = {hyper: {}};
+  const fields = {};
+  const hyper = new Map();
   for (const [key, value] of new URLSearchParams(given.replace(/^#/, ''))) {
-    const [rule, hyper] = [key.slice(0, key.indexOf('.')), key.slice(key.indexOf('.') + 1)];
+    const [rule, name] = [key.slice(0, key.indexOf('.')), key.slice(key.indexOf('.') + 1)];
     if (FIELDS.has(key) && key !== 'hyper') fields[key] = value;
-    else if (Object.hasOwn(RULES, rule)) (fields.hyper[rule] ??= {})[hyper] = value;
+    else if (Object.hasOwn(RULES, rule)) hyper.set(rule, {...hyper.get(rule), [name]: value});
     else notes.push({field: key, message: `no field named ${key}`});
   }
-  return fields;
+  return {...fields, hyper: Object.fromEntries(hyper)};
 }

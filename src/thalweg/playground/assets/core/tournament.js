@@ -23,7 +23,7 @@ const pause = () => new Promise((resume) => {
 
 // One try: the losses of a path, and whether it stayed inside the view.
 function attempt(options, rule, lr) {
-  const hyper = {...(options.hyper?.[rule] ?? {})};
+  const hyper = {...(Object.hasOwn(options.hyper ?? {}, rule) ? options.hyper[rule] : {})};
   if (lr !== null) hyper.lr = lr;
   const {surface, start, steps, noise, seed, batch, schedule, transforms} = options;
   const found = path({surface, start, steps, noise, seed, batch, schedule, transforms, rule, hyper});
