@@ -295,8 +295,7 @@ def test_an_interrupt_says_what_is_kept(thalweg: Call, monkeypatch: pytest.Monke
     code, out, err = thalweg("wine-mlp", *SMALL)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == (
-        "thalweg race: interrupted; what is finished is kept in races/wine-mlp; "
-        "the same command goes on from there"
+        "thalweg race: interrupted; no run was finished, so none is kept"
     )
 
 

@@ -13,19 +13,10 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import ThalwegError, UsageError, unknown
-from . import completion
 
 _COMMANDS = (
-    "init",
-    "race",
-    "report",
-    "export",
-    "schema",
-    "rules",
-    "draw",
-    "play",
-    "bench",
-    "cache",
+    *("init", "race", "report", "export", "schema"),  # races
+    *("rules", "draw", "play", "bench", "cache"),  # optimizers
 )
 
 
@@ -39,26 +30,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     _streams()
-    given = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser()
-    if not given:
-        parser.print_help()
-        return 0
-    args, rest = parser.parse_known_args(given)
-    if rest:
-        _refuse(parser, args.command, rest[0])
+    name = ""
     try:
+        given = list(sys.argv[1:] if argv is None else argv)
+        parser = make_parser()
+        if not given:
+            parser.print_help()
+            return 0
+        args, rest = parser.parse_known_args(given)
+        if rest:
+            _refuse(parser, args.command, rest[0])
+        name = f" {args.command}"
         code = args.run(args)
         sys.stdout.flush()
         return code
     except UsageError as error:
-        return _fail(2, f"{args.command}: {error}")
+        return _fail(2, f"{name}: {error}")
     except BrokenPipeError:
         return _unread()
     except (ThalwegError, OSError) as error:
-        return _fail(1, f"{args.command}: {error}")
+        return _fail(1, f"{name}: {error}")
     except KeyboardInterrupt as stop:
-        return _fail(130, f"{args.command}: {'; '.join(('interrupted', *map(str, stop.args)))}")
+        return _fail(130, f"{name}: {'; '.join(('interrupted', *map(str, stop.args)))}")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -69,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="`thalweg COMMAND --help` explains one command.",
     )
     parser.add_argument("--version", action="version", version=f"thalweg {__version__}")
-    completion.add(parser)
+    import_module(".completion", __name__).add(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         import_module(f".{name}", __name__).add(commands)
@@ -112,7 +105,7 @@ def _streams() -> None:
 
 def _fail(code: int, message: str) -> int:
     with suppress(OSError):  # nobody may be reading
-        print(f"thalweg {message}", file=sys.stderr)
+        print(f"thalweg{message}", file=sys.stderr)
     return code
 
 

@@ -228,17 +228,12 @@ def _raced(given: list[Any], args: argparse.Namespace, out: Path) -> Race | Race
     from ..racing.progress import Progress
 
     common = {**_options(args), "out": out, "ray": _cluster(args)}
-    try:
-        # What Ray has to say of its nodes is no result.
-        with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
-            common["watcher"] = progress
-            if len(given) > 1:
-                return races(given, **common)
-            return race(given[0], args.train, **common)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"what is finished is kept in {out}; the same command goes on from there"
-        ) from None
+    # What Ray has to say of its nodes is no result.
+    with redirect_stdout(sys.stderr), Progress(sys.stderr) as progress:
+        common["watcher"] = progress
+        if len(given) > 1:
+            return races(given, **common)
+        return race(given[0], args.train, **common)
 
 
 def _dry_run(given: list[Any], args: argparse.Namespace) -> int:

@@ -66,12 +66,15 @@ class Racing:
     overwrite: bool = False
     callbacks: Sequence[Callback] = ()
     tried: dict[Method, list[Run]] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    runs: int = 0
 
     def run(self) -> Race:
         """Race, and judge."""
         started = time.perf_counter()
         first = self.prepare()
         whole = expected(self.spec, first, self.plan)
+        self.runs = whole.runs
         if whole.seconds is not None:
             self.watcher.say(f"about {whole.runs:,} runs and {shown(whole.seconds)} in all")
         with make_executor(self.plan, self.cluster) as self.executor:
@@ -81,6 +84,16 @@ class Racing:
         for callback in self.callbacks:
             callback.race_finished(found.result)
         return found
+
+    def kept(self) -> str:
+        """How many runs a race that is broken off leaves behind, in a sentence."""
+        done = sum(name in self.store.runs for name in self.begun) if self.begun else 0
+        if not done:
+            return "no run was finished, so none is kept"
+        count = f"{done:,} of about {max(done, self.runs):,} runs"
+        if self.out is None:
+            return f"{count} were finished; none is kept, because no folder was given for them"
+        return f"{count} are kept in {self.out}; the same command goes on from there"
 
     def prepare(self) -> Mapping[Method, Sequence[Configuration]]:
         """Read the records, and decide how the runs are executed; what each begins with."""
@@ -313,6 +326,7 @@ class Racing:
         """Do those of the runs that no record holds, a group at a time."""
         spec, store = self.spec, self.store
         self._reject(runs, test)
+        self.begun |= {spec.identity(run, test) for run in runs}
         # A file holds a whole group: what is missing falls into the groups it fell into before.
         absent = set(store.missing([spec.identity(run, test) for run in runs]))
         # And what a bracket lacks, the whole of it decides.

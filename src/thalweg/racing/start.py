@@ -56,6 +56,7 @@ def race(
     Raises:
         UsageError: an argument cannot work.
         ThalwegError: the records cannot be read or written; what is finished is safe.
+        KeyboardInterrupt: it was interrupted; the message says how many runs are kept.
     """
     chosen = completed(options)
     found = raced(task, X, y, chosen)
@@ -76,7 +77,10 @@ def raced(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Race:
         UsageError: an argument cannot work.
     """
     with _made(task, X, y, chosen) as racing:
-        return racing.run()
+        try:
+            return racing.run()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(racing.kept()) from None
 
 
 @documented
@@ -97,7 +101,9 @@ def forecast(
     Raises:
         UsageError: an argument cannot work.
     """
-    with _made(task, X, y, {**completed(options), "out": None, "ray": None}) as racing:
+    with _made(
+        task, X, y, {**completed(options), "out": None, "ray": None, "callbacks": ()}
+    ) as racing:
         first = racing.prepare()
         return expected(racing.spec, first, racing.plan)
 
