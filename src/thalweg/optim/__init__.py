@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import earlier_names, lr_scheduler, swa_utils
+from .backward import step_in_backward
 from .classes import (
     ASGD,
     LAMB,
@@ -70,6 +71,7 @@ __all__ = [
     "SparseAdam",
     "from_rule",
     "lr_scheduler",
+    "step_in_backward",
     "swa_utils",
     "swap_in_optimizer_params_and_state",
 ]

@@ -9,7 +9,7 @@ from dataclasses import fields
 from itertools import chain
 from numbers import Real
 from re import fullmatch
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ from .stepping.dispatch import trouble_with
 from .stepping.finite import all_finite
 from .stepping.plan import Plan
 from .stepping.precision import StoragePrecision, unpacked
+
+if TYPE_CHECKING:
+    from .backward import InBackward
 
 # Options by which torch's classes choose an implementation. Here the engine is chosen by device and
 # dtype, so they are accepted, stored in the groups and not used.
@@ -75,6 +78,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     precision: StoragePrecision = StoragePrecision()
     skip_nonfinite: bool = False
     skipped: int
+    _in_backward: InBackward | None = None
 
     @_disable_dynamo  # as torch's own: an optimizer is made outside of a compiled graph
     def __init__(
@@ -148,6 +152,8 @@ class RuleOptimizer(torch.optim.Optimizer):
     step.hooked = True  # type: ignore[attr-defined]  # torch wraps what is not marked
 
     def _advance(self, closure: Callable[[], Any] | None = None) -> Any:
+        if self._in_backward is not None:
+            return self._in_backward.finish(closure)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -157,10 +163,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self.skip_nonfinite and self._skips():
             return loss
         if self._plan is None or not self._plan.run(self):
-            with torch.no_grad():
-                self._plan = Plan(self, self._plan)
-            if not self._plan.run(self):
-                raise ThalwegError("parameters or gradients changed while they were stepped")
+            self._plan = replan(self, self._plan)
         return loss
 
     _untraced = _disable_dynamo(_advance)
@@ -270,7 +273,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         self.__dict__.setdefault("skipped", 0)  # absent where an older version has pickled
         if "keeping" in self.__dict__:  # its earlier name
             self.precision = self.__dict__.pop("keeping")
-        self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
+        inside = self._in_backward is not None
+        self._step_supports_amp_scaling = inside or bool(self.defaults.get("fused"))
         self._plan = None
         for group in self.param_groups:
             for option, value in self.defaults.items():
@@ -330,6 +334,23 @@ class RuleOptimizer(torch.optim.Optimizer):
                 rounded = self.state[p].get(key)
                 if isinstance(x, Tensor) and isinstance(rounded, Tensor):
                     self.state[p][key] = x.detach().to(rounded.device, copy=True)
+
+
+def replan(optimizer: Any, before: Plan | None) -> Plan:
+    """Plan a step anew, and take it.
+
+    Args:
+        optimizer: whose parameters step, or some of them as a plan sees them.
+        before: the plan that no longer holds.
+
+    Raises:
+        ThalwegError: the new plan does not hold either.
+    """
+    with torch.no_grad():
+        plan = Plan(optimizer, before)
+    if not plan.run(optimizer):
+        raise ThalwegError("parameters or gradients changed while they were stepped")
+    return plan
 
 
 def _number(value: Any) -> float:

@@ -12,16 +12,18 @@ from torch import Tensor
 from .batches.base import Item
 
 
+def is_dtensor(x: object) -> bool:
+    """Whether this is a DTensor, found without importing their module, which is slow."""
+    module = sys.modules.get("torch.distributed.tensor")  # loaded where there is a DTensor
+    return isinstance(x, getattr(module, "DTensor", ()))
+
+
 def local(x: Any) -> Any:
     """The local tensor of a DTensor; any other value unchanged.
 
     A DTensor with a partial placement (its value is a sum over ranks) is returned unchanged.
     """
-    module = sys.modules.get(
-        "torch.distributed.tensor"
-    )  # slow to import; loaded if there is a DTensor
-    kind: Any = getattr(module, "DTensor", ())
-    if not isinstance(x, kind):
+    if not is_dtensor(x):
         return x
     if any(place.is_partial() for place in x.placements):
         return x
