@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # Short ones first; `common` is what they share, `render` puts what they recorded into the documents.
 BENCHMARKS := step small lanes first_step race_speed training roofline report play int8_blocks jax_scalars \
-              driver cluster task_times fewer_bytes calibration pruning
+              closeness recurrent step_in_backward driver cluster task_times fewer_bytes calibration pruning
 define NEWLINE
 
 
@@ -46,6 +46,7 @@ bench-quick: $(DEV) ## a sample of every benchmark, in minutes; nothing is recor
 bench-core: $(DEV) ## what README.md shows, and the benchmarks of seconds; about 20 minutes
 	$(BIN)/python benchmarks/int8_blocks.py
 	$(BIN)/python benchmarks/jax_scalars.py
+	$(BIN)/python benchmarks/closeness.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/play.py
 	$(BIN)/python benchmarks/step.py

@@ -36,6 +36,9 @@ BLOCKS: Mapping[str, Maker] = {
         "fewer-bytes": precision.fewer_bytes,
         "fewer-bytes-verdict": precision.fewer_bytes_verdict,
         "int8-blocks": precision.int8_blocks,
+        "closeness-of-classes": precision.closeness_of_classes,
+        "recurrent": speed.recurrent,
+        "step-in-backward": precision.step_in_backward,
         "false-winners": races.false_winners,
         "handicaps": races.handicaps,
         "cluster": races.cluster,
@@ -49,6 +52,7 @@ VALUES: Mapping[str, Maker] = {
     name: _or_missing(make)
     for name, make in {
         "shares": speed.shares,
+        "closeness": precision.closeness,
         "two-alike": races.two_alike,
         "power-at-stated": races.power_at_stated,
         "jax-adam": partial(precision.jax_scalars, "adam"),

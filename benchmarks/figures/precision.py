@@ -1,8 +1,8 @@
-"""Losses and errors: state in fewer bytes, scalars in float32."""
+"""Losses, errors and memory: state in fewer bytes, scalars in float32, steps in backward."""
 
 from __future__ import annotations
 
-from .base import Row, percent, rows, source, table
+from .base import Row, percent, recorded, rows, source, table
 
 MARGIN = 0.02  # of the loss in float32, as in benchmarks/fewer_bytes.py
 
@@ -70,6 +70,42 @@ def jax_scalars(rule: str) -> str:
     """The error of a rule's first steps with 1 − βᵗ as a plain difference in float32."""
     (row,) = (row for row in rows("jax_scalars") if row["rule"] == rule)
     return _power(row["plain"])
+
+
+def closeness() -> str:
+    """The farthest that a parameter of any class ends from torch's loop, in units."""
+    return f"{max(row['units'] for row in rows('closeness') if row['contender'] == _OURS):,.0f}"
+
+
+def closeness_of_classes() -> str:
+    """A row per class: how far the farthest parameter ends from torch's loop, by contender."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows("closeness"):
+        found.setdefault(row["name"], {})[row["contender"]] = f"{row['units']:,.0f}"
+    sides = (_OURS, "foreach", "fused")
+    cells = [(f"`{name}`", *(own.get(side, "–") for side in sides)) for name, own in found.items()]
+    head = ["class", "thalweg", "torch's foreach", "torch's fused"]
+    return f"{table(head, cells)}\n\n{source('closeness')}"
+
+
+_OURS = "thalweg"
+
+
+def step_in_backward() -> str:
+    """Peak memory and time by the bytes that step together."""
+    (title,) = recorded("step_in_backward")["tables"]
+    found = rows("step_in_backward")
+    cells = [
+        (
+            row["way"] if row["way"] == "plain" else f"in backward, {row['way']}",
+            f"{row['peak']:,.0f} MB",
+            f"{row['time']:.2f} ({row['time_low']:.2f} to {row['time_high']:.2f})",
+        )
+        for row in found
+    ]
+    head = ["steps", "peak", "time, of the plain step's (quartiles)"]
+    gradients = f"{title}: {found[0]['gradients']:,.0f} MB of gradients."
+    return f"{gradients}\n\n{table(head, cells)}\n\n{source('step_in_backward')}"
 
 
 def _power(value: float) -> str:

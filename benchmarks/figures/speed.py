@@ -131,6 +131,17 @@ def lanes() -> str:
     )
 
 
+def recurrent() -> str:
+    """A row per layer: how many times as fast a run is in lanes as alone, by hidden size."""
+    (title,) = recorded("recurrent")["tables"]
+    cells: dict[str, list[str]] = {}
+    for row in rows("recurrent"):
+        cells.setdefault(row["layer"], []).append(f"{row['ratio']:.1f}×")
+    sizes = dict.fromkeys(f"hidden {row['hidden']}" for row in rows("recurrent"))
+    made = table(["layer", *sizes], [(layer, *own) for layer, own in cells.items()])
+    return f"{title}:\n\n{made}\n\n{source('recurrent')}"
+
+
 _MODES = {"defaults": "defaults", "fastest": "fastest mode"}
 
 

@@ -39,6 +39,7 @@ ALLOWED = {
     r"p ≤ 0\.05": "the level of the tests",
     r"grow by 1\.2, not by 1\.203": "1.2, rounded to bfloat16",
     r"\| 1\.016 \| 2\.03 \|": "bytes of a code with its share of a scale, and of two",
+    r"as soon as 32 MiB of gradients": "the default of batch_bytes",
     r", 0\.01 for": "the margin of a metric",
 }
 
