@@ -23,7 +23,7 @@ import thalweg as tw
 from executed import complete
 from thalweg.cli import main
 from thalweg.errors import ThalwegError, UsageError
-from thalweg.racing import run
+from thalweg.racing import run, start
 from thalweg.racing.execution_plan import _read
 from thalweg.tasks import find
 from thalweg.training import devices, lane_rng, memory, rng
@@ -181,9 +181,9 @@ def test_the_command_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None
 def test_on_a_cluster_the_gpus_asked_for_decide() -> None:
     assert Cluster(gpus=0.25).device.type == "cuda"
     assert Cluster().device == devices.CPU
-    assert run._on_cluster(Cluster(gpus=1), "cuda").type == "cuda"
+    assert start._on_cluster(Cluster(gpus=1), "cuda").type == "cuda"
     with pytest.raises(UsageError, match=r"device='cuda', but every group asks .* for 0 GPUs"):
-        run._on_cluster(Cluster(), "cuda")
+        start._on_cluster(Cluster(), "cuda")
 
 
 @needs_none

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from ..tape import Program
+from .codegen import columns
 from .formats import Format, resolve_formats
 from .tables import Blocks, Chunk, Floats, Ints
-from .writing import columns
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +87,8 @@ class Engine(ABC):
             device: where all arrays are.
 
         Raises:
-            Exception: whatever keeps the compiler from its work. An optimizer whose engine was
-                chosen for it reports that once and steps with another engine.
+            Exception: any error of the compiler. An optimizer that chose the engine by itself
+                reports it once and steps with another engine.
         """
 
 
@@ -248,8 +248,8 @@ Kernel = TypeVar("Kernel")
 class KernelCache(Generic[Kernel]):
     """The kernels that an engine has compiled in this process.
 
-    Programs of equal keys share a kernel, whatever their names. An engine has one cache, made when
-    it is imported and never dropped: it stays registered with `os.register_at_fork`.
+    Programs of equal keys share a kernel, also under different names. An engine has one cache, made
+    when it is imported and never dropped: it stays registered with `os.register_at_fork`.
 
     Args:
         compile: makes a kernel, given a name for its files, the program and the formats.

@@ -1,4 +1,4 @@
-"""The folder where kernels are kept: the user's own, that no other user can write to."""
+"""The folder of compiled kernels: the user's own, to which no other user can write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABANDONED = 3600.0  # seconds after which a draft is one that a crash left behi
 
 
 def folder() -> Path:
-    """Where kernels are kept: $THALWEG_CACHE, else thalweg/ in the user's cache folder.
+    """The folder of compiled kernels: $THALWEG_CACHE, else thalweg/ in the user's cache folder.
 
     Raises:
         RuntimeError: the user has no home folder.
@@ -31,7 +31,11 @@ def folder() -> Path:
 
 
 def prepare() -> tuple[Path, str]:
-    """The folder, made private if it is new; and what is wrong with it, if anything is."""
+    """Make the folder, private to the user, if it is not there.
+
+    Returns:
+        The folder; and why it cannot be used, empty if it can.
+    """
     try:
         place = folder()
     except RuntimeError as error:
@@ -50,7 +54,11 @@ def prepare() -> tuple[Path, str]:
 
 
 def keep(path: Path, content: bytes) -> str:
-    """Have the file hold this, complete at any moment whoever else writes it; what went wrong."""
+    """Write a file unless it holds this already; a reader finds it whole at any moment.
+
+    Returns:
+        Why it could not be written; empty if it was.
+    """
     try:
         if path.exists() and path.read_bytes() == content:
             return ""

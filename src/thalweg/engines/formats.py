@@ -1,4 +1,4 @@
-"""How the numbers of an array lie in memory. Arithmetic on them is in float32, or in float64."""
+"""Number formats of arrays in memory. Arithmetic on them is in float32, or in float64."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BLOCK = 256  # numbers that share a scale
 
 @dataclass(frozen=True)
 class Format:
-    """One way to keep an array's numbers.
+    """A number format of arrays in memory.
 
     Attributes:
-        name: what kernels and options call it.
-        parts: the element types of the arrays in memory that it takes: one, or two.
-        stochastic: whether a number between two that can be kept becomes the upper with the
-            probability of its place between them, so that it is kept on average.
-        compensated: whether the second part holds what the first has lost.
+        name: in kernels and options.
+        parts: the element types of the one or two arrays in memory that it takes.
+        stochastic: whether numbers are rounded stochastically: to the upper neighbour with the
+            probability of their place between the two, so that the mean is exact.
+        compensated: whether the second part holds the rounding error of the first.
         blockwise: whether the second part holds a scale for every `BLOCK` numbers.
     """
 
@@ -61,7 +61,7 @@ FORMATS = {
 POSITIVE, SIGNED = 255, 127
 
 # Random bits are a function of (seed, step, tensor, array, element) alone, the same in every engine
-# and whoever steps which element: the mixing of `lowbias32` (Wellons 2018), shifts and factors.
+# and on any number of threads: the mixing of `lowbias32` (Wellons 2018), shifts and factors.
 MIXING = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1))
 
 
@@ -85,5 +85,5 @@ def resolve_formats(formats: str | Sequence[str], arrays: int) -> tuple[Format, 
 
 
 def arithmetic(formats: Sequence[Format]) -> str:
-    """What a kernel over these computes in."""
+    """The number type that a kernel over these formats computes in."""
     return "float64" if any(storage.name == "float64" for storage in formats) else FLOAT32

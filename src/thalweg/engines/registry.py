@@ -14,7 +14,7 @@ from .triton import TritonEngine
 if TYPE_CHECKING:
     from .base import Device
 
-AUTO, EAGER = "auto", "eager"  # any compiled engine that can; none of them
+AUTO, EAGER = "auto", "eager"  # the options for any compiled engine, and for PyTorch operations
 
 _engines: dict[str, Engine] = {}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..tape import CHANNEL, REDUCTIONS, Instruction, Operand, Program
-from .writing import needed
+from .codegen import needed
 
 
 class Pass(NamedTuple):

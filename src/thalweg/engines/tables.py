@@ -77,7 +77,7 @@ class Blocks:
     Attributes:
         table: int64 (tensors, `TensorColumn`).
         chunks: the chunk table, every chunk made of whole blocks.
-        pieces: another one, of equal chunks whatever the channels.
+        pieces: another chunk table, of equal chunks that disregard channels.
         blocks: the number of blocks.
         models: the number of models.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from thalweg.engines.codegen import Arrays, Names, assign_names, block, one_line, operand, statement
 from thalweg.engines.formats import Format
 from thalweg.engines.tables import Chunk
-from thalweg.engines.writing import Arrays, Names, assign_names, block, one_line, operand, statement
 from thalweg.tape import Instruction, Program
 
 _OPERATIONS = {

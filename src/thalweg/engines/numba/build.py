@@ -1,4 +1,4 @@
-"""A kernel's source compiled by numba; whatever imports this pays for importing numba."""
+"""A kernel's source compiled by numba. Importing this module imports numba, which takes long."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The part of a kernel that reads and writes elements, whatever the formats they are kept in."""
+"""The part of a kernel that reads and writes elements, in every number format."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from ...tape import Program
+from ..codegen import Arrays, Names, indent, operand
 from ..formats import BLOCK, Format
-from ..writing import Arrays, Names, indent, operand
 from .header import Header
 from .text import header
 
@@ -57,7 +57,7 @@ class Elements(Arrays):
         return code
 
     def scratch_blocks(self) -> list[str]:
-        """Memory for the blocks that are held, and what is known of them."""
+        """Memory for the blocks that are held, their largest magnitudes and signs."""
         names = [self.names[a] for a in self.coded]
         known = [f"top_{name} = signs_{name} = int32(0)" for name in names]
         return [*(f"held_{name} = scratch()" for name in names), *known]

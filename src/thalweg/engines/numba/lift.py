@@ -8,9 +8,9 @@ from enum import IntEnum
 from functools import partial
 
 from ...tape import ROW, Operand, Program
+from ..codegen import assign_names, block, indent, one_line, operand
 from ..formats import resolve_formats
 from ..tables import Chunk, TensorColumn
-from ..writing import assign_names, block, indent, one_line, operand
 from .elements import PREFIXES, Elements
 from .header import Header, Phase
 from .passes import Passes

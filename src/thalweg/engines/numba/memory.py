@@ -43,7 +43,7 @@ def put(typing_context: Any, base: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def claim(typing_context: Any, counter: Any) -> Any:
-    """claim(counter): the next number nobody has taken, whichever thread asks."""
+    """claim(counter): the counter's number, and count on; no two threads get the same."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
@@ -55,7 +55,7 @@ def claim(typing_context: Any, counter: Any) -> Any:
 
 @intrinsic
 def accumulate(typing_context: Any, total: Any, value: Any) -> Any:
-    """accumulate(total, value): their float64 sum, in whatever order is fastest in a loop.
+    """accumulate(total, value): their float64 sum, which the compiler may reorder in a loop.
 
     The order is fixed when the kernel is compiled; only here may the compiler choose it, or no
     sum would be vectorized.

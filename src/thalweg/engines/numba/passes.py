@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, SIZES, TENSOR, Instruction, Operand, Program
+from ..codegen import indent, operand
 from ..stages import Stages
 from ..tables import TensorColumn
-from ..writing import indent, operand
 from .elements import Elements
 from .header import Phase
 from .text import cell, largest, line

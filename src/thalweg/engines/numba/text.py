@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from ...tape import Instruction
-from ..writing import Names, statement
+from ..codegen import Names, statement
 
 # The whole of what this engine knows about arithmetic.
 _OPERATIONS = {

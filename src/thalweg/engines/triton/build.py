@@ -18,7 +18,7 @@ def build(name: str, source: str) -> dict[str, Any]:
     Args:
         name: the program's name, for the file to read.
         source: as `lift.source` writes it. It is run from memory, also where Triton asks for the
-            text again: what others have put into the folder is never run.
+            text again; a file in the folder is never run.
     """
     plain = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")[-60:]
     stem = f"{plain}-gpu-{hashlib.sha256(source.encode()).hexdigest()[:16]}"

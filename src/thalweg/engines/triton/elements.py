@@ -1,12 +1,12 @@
-"""The part of GPU kernels that reads and writes elements, whatever formats they are kept in."""
+"""The part of GPU kernels that reads and writes elements, in every number format."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ...tape import ELEMENT, Operand
+from ..codegen import Arrays, Names, operand
 from ..formats import BLOCK, Format
-from ..writing import Arrays, Names, operand
 
 # What the names of this module begin with, before an array's own.
 PREFIXES = ("at_", "at2_", "noise_", "scale_", "new_", "kept_")

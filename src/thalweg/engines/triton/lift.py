@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from ...tape import Operand, Program
+from ..codegen import Names, assign_names, one_line, operand
 from ..formats import resolve_formats
-from ..writing import Names, assign_names, one_line, operand
 from . import elements, passes
 from .text import OPERATIONS, function, line
 

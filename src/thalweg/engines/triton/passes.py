@@ -3,7 +3,7 @@
 A tensor is cut into blocks: its channels, or pieces of equal size where nothing is summed per
 channel. `measure_s` sums, for every block, what stage s + 1 needs; `finish_s` adds the blocks of
 each tensor up, `model_totals_s` the tensors of each model; `step` goes over the elements a last
-time. All sums are float64 and in an order of their own, whatever the GPU does when.
+time. All sums are float64, in an order that does not depend on the GPU's scheduling.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 from ...tape import CHANNEL, MODEL, REDUCTIONS, ROW, SIZES, TENSOR, Instruction, Program
+from ..codegen import indent, operand
 from ..formats import BLOCK
 from ..stages import Stages
 from ..tables import Chunk, TensorColumn
-from ..writing import indent, operand
 from .elements import Elements
 from .pieces import PieceChunk
 from .text import call, cell, function, line
@@ -79,7 +79,7 @@ class Passes:
         return [*code, *self._step()]
 
     def _step(self) -> list[str]:
-        """The last pass: tiles of equal size, whatever the channels."""
+        """The last pass: tiles of equal size, which disregard channels."""
         elements, names = self.elements, self.names
         stage = self.stages.at(self.stages.depth)
         channel = self._of(stage.constants, CHANNEL)
@@ -235,7 +235,7 @@ class Passes:
         return self._of(names, ROW, MODEL, TENSOR)
 
     def _known(self, constants: Sequence[str], within: Sequence[Instruction]) -> list[str]:
-        """What is known of a tensor before its elements: constants, and what channels need."""
+        """The values of a tensor that its elements and channels need."""
         wanted = [*constants, *self._below(within)]
         middle = self.stages.middle(wanted, MODEL, TENSOR)
         read = {o for m in middle if m.operation not in REDUCTIONS for o in m.operands}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from ...tape import Instruction
-from ..writing import Names, indent, statement
+from ..codegen import Names, indent, statement
 
 # The whole of what this engine knows about arithmetic; its functions are those of `functions`.
 OPERATIONS = {

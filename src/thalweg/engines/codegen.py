@@ -1,4 +1,4 @@
-"""What every engine that writes sources needs: names, statements, what a value is made of."""
+"""Shared by engines that generate sources: names, statements, dependencies of values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def operand(value: Operand, dtype: str, names: Names) -> str:
 def assign_names(
     program: Program, reserved: Collection[str], prefixes: tuple[str, ...]
 ) -> dict[Operand, str]:
-    """The name of each value in a source: its own, unless the source needs that one."""
+    """A name for each value in a source: its own, unless the source reserves that."""
     values = (*program.arrays, *program.scalars, *(i.target for i in program.lines))
     names: dict[Operand, str] = {}
     taken = set(reserved)
@@ -40,7 +40,7 @@ def assign_names(
 
 
 def needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Instruction]:
-    """Those of the lines that these values are made by, a reduction's own inputs left out."""
+    """The instructions on which these values depend; those before a reduction are left out."""
     values, kept = set(wanted), []
     for instruction in reversed(lines):
         if instruction.target in values:
@@ -60,7 +60,7 @@ def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int]
 
 
 class Arrays:
-    """What an engine that writes sources knows of a program's arrays.
+    """A program's arrays as an engine that generates sources needs them.
 
     Args:
         program: the program.
@@ -88,7 +88,7 @@ class Arrays:
 
 
 def one_line(text: str) -> str:
-    """Fit for a comment, whatever is in it."""
+    """A text without line breaks, fit for a comment."""
     return " ".join(text.split())
 
 
