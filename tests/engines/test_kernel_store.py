@@ -294,14 +294,14 @@ def test_a_name_is_never_a_path(place: Path) -> None:
 def test_where_numba_refuses_the_eager_engine_steps_in(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from thalweg.engines import registry
     from thalweg.optim import from_rule
-    from thalweg.optim.stepping import dispatch
 
     def refuse(*_: object) -> None:
         raise NotImplementedError("no such machine")
 
     monkeypatch.setattr(build, "build", refuse)
-    dispatch._warn_once.cache_clear()
+    registry.warn_once.cache_clear()
     theta, gradients = problem("float64")
     p = torch.nn.Parameter(torch.from_numpy(theta.copy()))
     optimizer = from_rule(tried)([p])

@@ -7,17 +7,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import thalweg.optim as ours
 from thalweg.engines import registry
 from thalweg.engines.base import Engine, Launch
+from thalweg.engines.formats import resolve_formats
 from thalweg.engines.numba import NumbaEngine
 from thalweg.errors import UsageError
-from thalweg.optim.stepping import dispatch
 from thalweg.rules import find
 from thalweg.tape import Program, trace
+from thalweg.tasks import find as find_task
+from thalweg.training.runs import Regime, Run, method
+from thalweg.training.train import Session
 
 
 class Twin(NumbaEngine):
@@ -33,8 +37,9 @@ class Twin(NumbaEngine):
         return f"twin has no {self.refused}" if self.refused in (*formats, program.name) else ""
 
     def launch(self, program: Program, formats: Any, *args: Any, **more: Any) -> Launch:
-        if formats[0] in self.broken:
-            raise OSError(f"no compiler for {formats[0]}")
+        name = resolve_formats(formats, len(program.arrays))[0].name
+        if name in self.broken:
+            raise OSError(f"no compiler for {name}")
         self.made.append(program.name)
         return super().launch(program, formats, *args, **more)
 
@@ -49,11 +54,11 @@ class Second(Twin):
 def restored() -> Iterator[None]:
     """The engines and the warnings of other tests are what they were."""
     before = dict(registry._engines)
-    dispatch._warn_once.cache_clear()
+    registry.warn_once.cache_clear()
     yield
     registry._engines.clear()
     registry._engines.update(before)
-    dispatch._warn_once.cache_clear()
+    registry.warn_once.cache_clear()
 
 
 def parameters(*dtypes: torch.dtype) -> list[torch.Tensor]:
@@ -216,6 +221,30 @@ def test_the_reasons_of_all_engines_are_in_the_error(monkeypatch: pytest.MonkeyP
     registry.register(Second(refused="sgd"))
     with pytest.raises(UsageError, match="second: twin has no sgd; numba: it is tired"):
         registry.engine_for("cpu", trace(find("sgd")))
+
+
+def test_lanes_are_left_to_the_next_engine_where_one_cannot_compile() -> None:
+    runs = [Run(method("sgd"), {"lr": lr}, seed=0) for lr in (0.01, 0.1)]
+    regime = Regime(epochs=1, batch_size=64, evaluations=1)
+    registry.register(Twin(broken=["float32"]))
+    with pytest.warns(RuntimeWarning, match="with the numba engine instead: .* OSError: no comp"):
+        session = Session(find_task("wine-mlp"), runs, regime)
+    assert list(session)
+    with pytest.raises(OSError, match="no compiler"):
+        Session(find_task("wine-mlp"), runs, regime, engine="twin")
+
+
+def test_where_no_engine_compiles_a_launch_the_error_has_all_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise NotImplementedError("no such machine")
+
+    monkeypatch.setattr(NumbaEngine, "launch", fail)
+    registry.register(Twin(broken=["float32"]))
+    reasons = "twin: no kernel for sgd: OSError: .*; numba: no kernel for sgd: NotImplementedError"
+    with pytest.raises(UsageError, match=reasons):
+        registry.launch_for("cpu", trace(find("sgd")), "float32", [(3,)], np.array([0]))
 
 
 def test_engines_are_abstract_until_they_compile() -> None:

@@ -316,11 +316,11 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
     def fail(*args: Any, **options: Any) -> None:
         raise error
 
+    from thalweg.engines import registry
     from thalweg.engines.numba import launch as engine
-    from thalweg.optim.stepping import dispatch
 
     monkeypatch.setattr(engine, "NumbaLaunch", fail)
-    dispatch._warn_once.cache_clear()
+    registry.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     gradients = Gradients()
     gradients.give(parameters(theirs), parameters(mine))
@@ -331,11 +331,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
 
 
 def test_without_numba_the_eager_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thalweg.engines import numba
-    from thalweg.optim.stepping import dispatch
+    from thalweg.engines import numba, registry
 
     monkeypatch.setattr(numba, "_is_installed", lambda: False)
-    dispatch._warn_once.cache_clear()
+    registry.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     with pytest.raises(UsageError, match="pip install numba"):
         ours.Adam(tensors(torch.float32), engine="numba")

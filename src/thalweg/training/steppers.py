@@ -152,13 +152,11 @@ class _Slice:
         self.bytes = np.array([t[0].nbytes for t in tensors], np.int64)
         dtype = str(tensors[0].dtype).removeprefix("torch.")
         device = population.device
-        chosen = (
-            registry.named(self.engine)
+        tables = (self.program, dtype, shapes, self.lane_of, self.lane_of)
+        self.launch = (
+            registry.named(self.engine).launch(*tables, device=device)
             if self.engine
-            else registry.engine_for(device, self.program, dtype)
-        )
-        self.launch = chosen.launch(
-            self.program, dtype, shapes, self.lane_of, self.lane_of, device=device
+            else registry.launch_for(device, *tables)
         )
         self.frozen: set[int] = set()
         self._point(THETA, [t.data_ptr() for t in tensors], 0)

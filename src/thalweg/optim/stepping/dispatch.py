@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +12,7 @@ from torch import Tensor
 from ...engines import registry
 from ...engines.base import Engine
 from ...engines.formats import FORMATS
-from ...engines.registry import AUTO, EAGER
+from ...engines.registry import AUTO, EAGER, NONE_FAILED
 from ...errors import UsageError
 from ...rules.core import Rule
 from ...tape import THETA, trace
@@ -27,8 +24,6 @@ from .layouts import order, trouble_in_memory
 from .precision import COMPENSATION, named
 
 Launches = list[tuple[Engine, list[Item]]]
-
-NONE_FAILED: Mapping[str, str] = MappingProxyType({})
 
 
 def trouble_with(engine: Engine, parameter: Tensor) -> str:
@@ -90,20 +85,14 @@ def _engine_for(
     """
     program, device = trace(rule), item.parameter.device
     formats = [item.formats[array] for array in program.arrays]
-    reasons = []
-    for engine in [required] if required else registry.engines_for(device):
-        trouble = (
-            failed.get(engine.name)
-            or engine.trouble_with_device(device)
-            or engine.trouble_with_program(program, formats)
-        )
-        if not trouble:
-            return engine
-        reasons.append(trouble)
+    engines = [required] if required else registry.engines_for(device)
+    found, reasons = registry.first_able(engines, device, program, formats, failed)
+    if found is not None:
+        return found
     if required:
         raise _refusal(required.name, reasons[0])
     for reason in reasons:
-        _warn_once(f"thalweg steps with the eager engine, which is slower: {reason}")
+        registry.warn_once(f"thalweg steps with the eager engine, which is slower: {reason}")
     return None
 
 
@@ -184,14 +173,3 @@ def _overlapping(written: Sequence[Sequence[Tensor]]) -> set[int]:
         if device != place or stop > reach:
             place, reach, owner = device, stop, index
     return found
-
-
-def warn_of_failure(engine: Engine, failed: Mapping[str, str]) -> None:
-    """Say once in this process that an engine steps in for others, and why these failed."""
-    for reason in failed.values():
-        _warn_once(f"thalweg steps with the {engine.name} engine instead: {reason}")
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)

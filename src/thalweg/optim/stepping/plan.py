@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...engines import registry
 from ...engines.base import Engine
 from ...engines.formats import COMPENSATED
-from ...engines.registry import AUTO, EAGER
+from ...engines.registry import AUTO, EAGER, NONE_FAILED
 from ...errors import UsageError
 from ...rules.core import Rule, RuleError
 from ...tape import GRADIENT, THETA, trace
@@ -24,7 +25,7 @@ from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
 from .batches.gpu import DeviceBatch
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
-from .dispatch import NONE_FAILED, divide, warn_of_failure
+from .dispatch import divide
 from .dtensor import Shards, local
 from .modes import watched
 from .precision import COMPENSATION, StoragePrecision, check_memory, named
@@ -186,11 +187,10 @@ class Plan:
                 if chosen == engine.name:
                     raise
                 # An engine that cannot compile leaves its parameters to the others.
-                why = f"no kernel for {rule.name}: {type(error).__name__}: {error}"
-                others = {**failed, engine.name: why}
+                others = {**failed, engine.name: registry.reason_of(rule.name, error)}
                 batches += self._batches(rule, alike, precision, chosen, others)
             else:
-                warn_of_failure(engine, failed)
+                registry.warn_of_failure(engine, failed)
         return [*batches, whole(rule, slow, hypers, precision)] if slow else batches
 
     def _compiled(
