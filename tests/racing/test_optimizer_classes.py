@@ -245,6 +245,18 @@ def test_several_tasks_have_the_same_classes(local: None) -> None:
     assert {e.name for e in found.result.optimizers} == {"adam", "torch.Adagrad"}
 
 
+def test_a_class_named_like_a_rule_has_its_package_before_it() -> None:
+    def named(module: str) -> str:
+        return torch_method(type("Adam", (torch.optim.SGD,), {"__module__": module})).name
+
+    assert [named(m) for m in ("heavyball", "torch.optim.adam", "thalweg_file_mine")] == [
+        "heavyball.Adam",
+        "torch.Adam",
+        "mine.Adam",
+    ]
+    assert named("__main__") == "own.Adam"
+
+
 def test_names_and_things_of_all_kinds_are_entrants() -> None:
     builtin, rule = method("adam"), tw.registry()["lion"]
     found = entrants(

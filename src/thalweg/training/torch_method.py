@@ -22,6 +22,7 @@ from ..rules.citations import Reference
 from ..rules.ranges import LogRange, Range
 from ..tasks.fingerprint import code_texts
 from ..tasks.user_errors import describe_error, own
+from . import FILE
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _LEARNING_RATE = 1e-3  # where a class declares none
@@ -187,8 +188,9 @@ def _name(core: object) -> str:
     name = _plain_name(core)
     if name.lower() not in registry():
         return name
-    package = (getattr(core, "__module__", None) or "own").rpartition(".")[0].partition(".")[0]
-    return f"{package or 'own'}.{name}"
+    module = (getattr(core, "__module__", None) or "__main__").removeprefix(FILE)
+    package = module.partition(".")[0]
+    return f"{'own' if package == '__main__' else package}.{name}"
 
 
 def _title(core: object) -> str:
