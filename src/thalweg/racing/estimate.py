@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..durations import shown
+from ..tasks.trees import nbytes
 from ..training.execution.plan import ExecutionPlan
 from ..training.memory import model_bytes
 from ..training.runs import Method
@@ -106,7 +107,7 @@ def training_seconds(plan: ExecutionPlan, run_steps: float) -> float | None:
 def _memory(spec: Spec, plan: ExecutionPlan) -> int:
     """Bytes of all processes together: what they hold before, data, models in training."""
     parts = (spec.task.train, spec.task.validation, spec.task.test)
-    data = sum(values.nbytes for pair in parts for values in pair)
+    data = sum(nbytes(tree) for pair in parts for tree in pair)
     models = plan.lanes * model_bytes(spec.task, spec.regime.batch_size)
     training = plan.processes + (plan.processes > 1)
     return training * (_BASE + data) + plan.processes * models

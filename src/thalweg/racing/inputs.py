@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..errors import UsageError
-from ..tasks import Task, examine, find
+from ..tasks import Task, examine, examine_batches, find
+from ..training.memory import evaluation_size
+from ..training.population import EVALUATED
 from ..training.runs import Method, Regime
 from ..training.torch_method import TorchMethod
 from ..training.trial import tried
@@ -77,7 +79,7 @@ def spec_of(
     targets: Any,
     options: Mapping[str, Any],
 ) -> Spec:
-    """The race that is meant, tried on one mini-batch.
+    """The race that is meant, tried on every size of batch.
 
     Args:
         given, inputs, targets: as for `task_of`.
@@ -98,7 +100,7 @@ def spec_of(
     methods = _tried(entrants(options["optimizers"]), task)
     rates = rates_of(options["learning_rates"], methods)
     ranges = ranges_of(options["search"], methods)
-    return Spec(
+    spec = Spec(
         task,
         methods,
         regime,
@@ -113,6 +115,13 @@ def spec_of(
         sizes=options["batch_size"] is None,
         seed=options["seed"],
     )
+    examine_batches(
+        task,
+        spec.batch_sizes,
+        drop_last=regime.drop_last,
+        evaluated=evaluation_size(task, EVALUATED)[1],
+    )
+    return spec
 
 
 def _tuned(

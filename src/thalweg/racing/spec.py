@@ -146,6 +146,16 @@ class Spec:
         """Where the configurations of an entrant are looked for."""
         return self._space(entrant, self.tune)
 
+    @property
+    def batch_sizes(self) -> list[int]:
+        """All that runs may have, the usual one first."""
+        found = [self.regime.batch_size]
+        for entrant in self.entrants:
+            axis = self.space(entrant).axes.get("batch_size")
+            if isinstance(axis, Choice):
+                found += [int(size) for size in axis.options if isinstance(size, int)]
+        return list(dict.fromkeys(found))
+
     @cached_property
     def steps(self) -> int:
         """Steps of every run."""

@@ -1,5 +1,6 @@
 """Tasks: what an optimizer is tried on. Built in, and the class to make your own."""
 
+from .batch_shapes import examine_batches
 from .catalogue import Builder, builtin, find, registry
 from .check import examine
 from .digits import digits_cnn, digits_mlp, digits_softmax, digits_svm
@@ -21,4 +22,4 @@ for _build in (
 ):
     builtin(_build)
 
-__all__ = ["Builder", "Metric", "Task", "examine", "find", "registry"]
+__all__ = ["Builder", "Metric", "Task", "examine", "examine_batches", "find", "registry"]

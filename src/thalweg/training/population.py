@@ -21,7 +21,7 @@ from .lane_rng import Draws
 from .memory import evaluation_size, raise_mmap_threshold
 from .rng import Purpose, seeded
 
-_EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
+EVALUATED = 32  # lanes at a time on a whole data set: the outputs of all would leave the caches
 
 
 class Population:
@@ -183,7 +183,7 @@ class Population:
         Lanes and samples are taken in parts, so that their activations fit.
         """
         self.model.eval()
-        together, samples = evaluation_size(self.task, _EVALUATED)
+        together, samples = evaluation_size(self.task, EVALUATED)
         parts = []
         for first in range(0, self.lanes, together):
             lanes = min(together, self.lanes - first)
