@@ -16,6 +16,7 @@ import thalweg as tw
 from thalweg.cli import main
 from thalweg.cli.load import load_task
 from thalweg.errors import UsageError
+from thalweg.records.reading import as_race, read_race
 from thalweg.tasks import Task, examine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -119,12 +120,41 @@ def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> Non
     assert one.fingerprint == load_task(str(tmp_path / "1" / "mine.py")).fingerprint
 
 
+def code_of(page: str) -> list[str]:
+    """The pieces of Python on a page of the documentation."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 def test_the_documentations_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) > 7
-    exec("\n".join(blocks), {"__name__": "documentation"})
+    code = "\n".join(code_of("tasks.md"))
+    assert code.count("tw.Task(") > 20
+    exec(code, {"__name__": "documentation"})
+
+
+def test_the_page_on_fine_tuning_is_a_task_file_that_races(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    *file, script = code_of("fine_tuning.md")
+    Path("tune_task.py").write_text("\n".join(file), encoding="utf-8")
+    text = (ROOT / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
+    short = ["--budget", "1", "--seeds", "1", "--epochs", "1"]
+    commands = re.findall(r"^    thalweg (race .*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert main([*command.split(), *short]) == 0
+    capsys.readouterr()
+    exec("\n".join([*file, script]), {"__name__": "documentation"})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2
+    assert all(f"    {line}\n" in text for line in printed)
+    documents = (read_race(Path("races", name) / "race.json") for name in ("tune_task", "scratch"))
+    kept, drawn = (as_race(document).setting for document in documents)
+    assert kept.weights == str(load_task("tune_task.py").weights)
+    assert drawn.weights == "drawn anew for every seed, 1 of 7 tensors frozen: 0.0.weight"
+    assert kept.fingerprint != drawn.fingerprint
 
 
 @pytest.mark.parametrize("name", ["transformer", "lstm", "cnn_images"])

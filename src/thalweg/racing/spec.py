@@ -153,7 +153,7 @@ class Spec:
         for entrant in self.entrants:
             axis = self.space(entrant).axes.get("batch_size")
             if isinstance(axis, Choice):
-                found += [int(size) for size in axis.options if isinstance(size, int)]
+                found += [int(size) for size in axis.options if size is not None]
         return list(dict.fromkeys(found))
 
     @cached_property
