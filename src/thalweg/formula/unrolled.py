@@ -192,13 +192,36 @@ def function(program: Program, data: Sequence[str] = ()) -> str:
         else a function `(x, y, …data, out)` that writes all outputs into an array.
     """
     names, lines, values = _scalars(program, ("x", "y", *data, "out"))
-    *arguments, out = names
+    arguments = names if len(values) > 1 else names[:-1]
+    text = _joined([*lines, *_results(values, names[-1])])
+    return f"function ({', '.join(arguments)}) {{\n{text}\n}}"
+
+
+def choice(programs: Sequence[Program], data: Sequence[str] = ()) -> str:
+    """Several programs of `formula.derivatives` as one JavaScript function.
+
+    Args:
+        programs: all with as many outputs.
+        data: the names of further arguments.
+
+    Returns:
+        A function `(which, x, y, …data, out)` that does what `function` would for the program of
+        this number.
+    """
+    cases = []
+    for number, program in enumerate(programs):
+        names, lines, values = _scalars(program, ("which", "x", "y", *data, "out"))
+        body = _joined([*lines, *_results(values, names[-1])])
+        cases.append(f"case {number}: {{\n{body}\nbreak;\n}}")
+    text = "\n".join(cases)
+    return f"function ({', '.join(names)}) {{\nswitch ({names[0]}) {{\n{text}\n}}\n}}"
+
+
+def _results(values: Sequence[str], out: str) -> list[str]:
+    """The statements that hand one value back, or write several into an array."""
     if len(values) == 1:
-        lines.append(f"return {values[0]};")
-    else:
-        arguments.append(out)
-        lines += [f"{out}[{place}] = {value};" for place, value in enumerate(values)]
-    return f"function ({', '.join(arguments)}) {{\n{_joined(lines)}\n}}"
+        return [f"return {values[0]};"]
+    return [f"{out}[{place}] = {value};" for place, value in enumerate(values)]
 
 
 def mean(program: Program, data: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ def javascript(rules: Iterable[Rule], surfaces: Iterable[Surface]) -> str:
         "AVERAGES": {r.name: _rule(r, r.name) for r in AVERAGES},
         "SCHEDULES": {kind: Code(arithmetic(shape)) for kind, shape in shapes().items()},
         "SURFACES": grounds,
-        "PRIMITIVES": _primitives(),
+        **_primitives(),
     }
     shared: dict[str, int] = {}
     written = [f"const {k} = {write(value, shared)};" for k, value in constants.items()]
@@ -275,8 +275,8 @@ def _regression() -> dict[str, Any]:
     }
 
 
-def _primitives() -> dict[str, Code]:
-    """The operations of typed functions, each with its partial derivatives."""
+def _primitives() -> dict[str, Any]:
+    """The operations of typed functions by number; without, with first, with second derivatives."""
     unary = ("sin", "cos", "exp", "log", "sqrt", "abs", "tanh")
     found: dict[str, Any] = {name: _unary(getattr(ops, name)) for name in unary}
     found |= {
@@ -289,9 +289,16 @@ def _primitives() -> dict[str, Code]:
         "max": ops.maximum,
         "min": ops.minimum,
     }
-    made = {k: Code(unrolled.function(differentiate(f, 2, name=k))) for k, f in found.items()}
-    power = differentiate(lambda x, y, *, c: x**c, 2, data=("c",), name="powc")
-    return made | {"powc": Code(unrolled.function(power, ("c",)))}
+    # To the power of a number: its derivatives need no logarithm, so that u may be negative.
+    found["powc"] = lambda u, v, *, c: u**c
+    recorded = [
+        [differentiate(f, n, data=("c",) if name == "powc" else ()) for name, f in found.items()]
+        for n in range(3)
+    ]
+    return {
+        "OPERATIONS": {name: place for place, name in enumerate(found)},
+        "PRIMITIVES": [Code(unrolled.choice(programs, ("c",))) for programs in recorded],
+    }
 
 
 def _unary(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:

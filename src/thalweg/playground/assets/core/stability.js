@@ -35,42 +35,71 @@ function hold(rule, h, state, t, odd) {
   }
 }
 
-// The matrix of the linearised step as rows; null where the step is not linear.
+// The linearised step of a rule near the state: `matrix(lr)` is the map of the moving parts as a flat
+// array, row by row; `linear(lr)` says whether the step is linear there.
 function linearised(rule, h, state, t, odd, hessian) {
   const moving = [0, 1, ...odd.flatMap(({from}) => [from, from + 1])];
-  const base = state.slice();
-  for (const place of moving) base[place] = 0;
+  const size = moving.length;
   const [xx, xy, yy] = hessian;
-  const answer = (change) => {
-    const next = base.slice();
-    moving.forEach((place, k) => { next[place] = change[k]; });
-    const gx = xx * next[0] + xy * next[1];
-    const gy = xy * next[0] + yy * next[1];
-    rule.step(next, gx, gy, t, h);
+  const rate = ratePlace(rule);
+  const given = rate < 0 ? 1 : h[rate];
+  const settings = h.slice();
+  const base = state.slice();
+  const next = state.slice();
+  for (const place of moving) base[place] = 0;
+  const scaled = slotPlaces(rule).filter(({first}) => first === 'lr' && given > 0);
+
+  // What a step makes of a change of the moving parts.
+  function answer(lr, change) {
+    if (rate >= 0) settings[rate] = lr;
+    next.set(base);
+    for (const {from, to} of scaled) for (let k = from; k < to; k++) next[k] *= lr / given;
+    for (let k = 0; k < size; k++) next[moving[k]] = change[k];
+    rule.step(next, xx * next[0] + xy * next[1], xy * next[0] + yy * next[1], t, settings);
     return moving.map((place) => next[place]);
-  };
-  const unit = (k, size) => moving.map((_, i) => (i === k ? size : 0));
-  const columns = moving.map((_, k) => answer(unit(k, TINY)));
-  const close = (a, b) => Math.abs(a - b) <= 1e-6 * (Math.abs(a) + Math.abs(b)) + 1e-9 * TINY;
-  const twice = moving.every((_, k) => answer(unit(k, 2 * TINY)).every((v, i) => close(v, 2 * columns[k][i])));
-  const all = answer(moving.map(() => TINY));
-  const added = all.every((v, i) => close(v, columns.reduce((sum, column) => sum + column[i], 0)));
-  const still = answer(moving.map(() => 0)).every((v) => v === 0);
-  if (!twice || !added || !still) return null;
-  return moving.map((_, i) => columns.map((column) => column[i] / TINY));
+  }
+
+  const units = moving.map((_, k) => moving.map((__, i) => (i === k ? TINY : 0)));
+
+  function linear(lr) {
+    const columns = units.map((unit) => answer(lr, unit));
+    const close = (a, b) => Math.abs(a - b) <= 1e-6 * (Math.abs(a) + Math.abs(b)) + 1e-9 * TINY;
+    const twice = units.every((unit, k) =>
+      answer(lr, unit.map((v) => 2 * v)).every((v, i) => close(v, 2 * columns[k][i])));
+    const added = answer(lr, moving.map(() => TINY)).every((v, i) =>
+      close(v, columns.reduce((sum, column) => sum + column[i], 0)));
+    return twice && added && answer(lr, moving.map(() => 0)).every((v) => v === 0);
+  }
+
+  function matrix(lr) {
+    const rows = new Float64Array(size * size);
+    units.forEach((unit, k) => answer(lr, unit).forEach((v, i) => { rows[size * i + k] = v / TINY; }));
+    return rows;
+  }
+
+  return {linear, matrix, size};
 }
 
 // The largest size of an eigenvalue: the matrix is squared until only that one is left.
-function radius(matrix) {
+function radius(matrix, size) {
   let power = matrix;
+  let next = new Float64Array(size * size);
   let logarithm = 0;
   for (let k = 0; k < SQUARINGS; k++) {
-    const size = Math.max(...power.flat().map(Math.abs));
-    if (size === 0) return 0;
-    if (!Number.isFinite(size)) return Infinity;
-    logarithm += Math.log(size) / 2 ** k;
-    const scaled = power.map((row) => row.map((v) => v / size));
-    power = scaled.map((row) => scaled.map((_, j) => row.reduce((sum, v, i) => sum + v * scaled[i][j], 0)));
+    let largest = 0;
+    for (const v of power) largest = Math.max(largest, Math.abs(v));
+    if (largest === 0) return 0;
+    if (!Number.isFinite(largest)) return Infinity;
+    logarithm += Math.log(largest) / 2 ** k;
+    for (let i = 0; i < power.length; i++) power[i] /= largest;
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) {
+        let sum = 0;
+        for (let m = 0; m < size; m++) sum += power[size * i + m] * power[size * m + j];
+        next[size * i + j] = sum;
+      }
+    }
+    [power, next] = [next, power];
   }
   return Math.exp(logarithm);
 }
@@ -102,19 +131,11 @@ function stability(options = {}) {
   const given = rate < 0 ? 1 : h[rate];
   const odd = oddSlots(rule, h, state, t);
   hold(rule, h, state, t, odd);
-  const at = (lr) => {
-    const settings = h.slice();
-    const now = state.slice();
-    if (rate >= 0) settings[rate] = lr;
-    for (const {first, from, to} of slotPlaces(rule)) {
-      if (first === 'lr' && given) for (let k = from; k < to; k++) now[k] *= lr / given;
-    }
-    const matrix = linearised(rule, settings, now, t, odd, hessian);
-    return matrix && radius(matrix);
-  };
-  const now = movesAlike(rule, h, state, t) ? at(given) : null;
-  if (now === null || rate < 0) return {limit: null, radius: now};
-  return {limit: bisected((lr) => at(lr) <= 1 + GROWTH), radius: now};
+  const {linear, matrix, size} = linearised(rule, h, state, t, odd, hessian);
+  if (!movesAlike(rule, h, state, t) || !linear(given)) return {limit: null, radius: null};
+  const at = (lr) => radius(matrix(lr), size);
+  const limit = rate < 0 ? null : bisected((lr) => at(lr) <= 1 + GROWTH);
+  return {limit, radius: at(given)};
 }
 
 // The curvatures that bend upwards: those that bend downwards are left in any case.
@@ -148,10 +169,10 @@ function bisected(stable) {
   let high = low;
   while (stable(10 ** high)) {
     low = high;
-    high += 0.25;
+    high += 0.5;
     if (high > 12) return Infinity;
   }
-  for (let k = 0; k < 36; k++) {
+  for (let k = 0; k < 32; k++) {
     const middle = (low + high) / 2;
     if (stable(10 ** middle)) low = middle;
     else high = middle;

@@ -6,17 +6,11 @@ const one = new Float64Array(1);
 
 // A surface of a typed text. Raises ParseError.
 function typed(text, view = VIEW) {
-  const run = evaluator(parse(text));
   const [left, right, bottom, top] = view;
   return {
     name: text.trim(), title: '', view, minima: [], saddles: [], bounded: true, lowest: null,
     starts: [[left + 0.15 * (right - left), top - 0.2 * (top - bottom)]],
-    value(x, y) {
-      run(x, y, one, 0);
-      return one[0];
-    },
-    gradient: (x, y, out) => run(x, y, out, 1),
-    hessian: (x, y, out) => run(x, y, out, 2),
+    ...evaluators(parse(text)),
   };
 }
 
