@@ -74,6 +74,28 @@ def test_the_pattern_moves_the_same_bytes(name: str, state_dtype: str | None) ->
     assert len(trace(own).body) <= len(trace(own).arrays) + 2 * len(trace(own).reductions) + 4
 
 
+def test_contenders_step_the_same_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a rule has no state, a difference in time is none of where its numbers lie."""
+    places: dict[type, set[tuple[int, ...]]] = {}
+    make = contenders._stepper
+
+    def noted(cls: Any, options: Any, parameters: Any) -> Any:
+        side = make(cls, options, parameters)
+
+        def step() -> None:
+            own = side.__self__.param_groups[0]["params"]
+            found = tuple(x.data_ptr() for p in own for x in (p, p.grad))
+            places.setdefault(cls, set()).add(found)
+            side()
+
+        return step
+
+    monkeypatch.setattr(contenders, "_stepper", noted)
+    measure.measure(rules.sgd, TINY, FAST)
+    assert len(places) == 3  # this package, the pattern, torch's modes
+    assert len(set.union(*places.values())) == 1
+
+
 def test_the_pattern_neither_grows_nor_vanishes() -> None:
     parameters = [torch.full((5,), 3.0, requires_grad=True)]
     parameters[0].grad = torch.full((5,), -1.0)
