@@ -82,6 +82,9 @@ def test_the_option_names_what_is_registered() -> None:
     assert registry.names() == ("auto", "numba", "triton", "eager")
     with pytest.raises(UsageError, match="engine='twin' is unknown; choose one of auto, numba"):
         ours.SGD(parameters(torch.float32), engine="twin")
+    for other in (None, ["numba"], b"numba"):
+        with pytest.raises(UsageError, match="is unknown; choose one of auto, numba"):
+            ours.SGD(parameters(torch.float32), engine=other)
     registry.register(Twin())
     assert registry.names() == ("auto", "numba", "triton", "twin", "eager")
     assert stepped(ours.SGD(parameters(torch.float32), lr=0.5, engine="twin")) == expected()

@@ -65,7 +65,7 @@ def named(name: str) -> Engine:
     Raises:
         UsageError: there is none.
     """
-    if name not in _engines:
+    if not isinstance(name, str) or name not in _engines:
         raise UsageError(f"engine={name!r} is unknown; choose one of {', '.join(names())}")
     return _engines[name]
 

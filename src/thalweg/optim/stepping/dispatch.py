@@ -54,7 +54,7 @@ def divide(
     found: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
     shared = _overlapping([_written(item, rule) for item in items])
     for index, item in enumerate(items):
-        trouble = trouble_with(required, item.parameter) if required else ""
+        trouble = required.trouble_with_device(item.parameter.device) if required else ""
         trouble = trouble or trouble_in_memory(item.parameter)
         if not trouble and index in shared:
             trouble = "it or its state shares memory with another that is stepped"
