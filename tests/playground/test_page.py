@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import webbrowser
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -128,6 +129,32 @@ def test_a_hostile_title_stays_text(tmp_path):
     found = drawn(tw.play(function, surfaces.Surface.of(valley, name="<img src=x>")).html, tmp_path)
     assert "<title>thalweg play</title>" in found
     assert 'data-ready="true"' in found
+
+
+TYPED = """
+@rule
+def typed(theta, g, m, t, *, lr=0.1):
+    m = 0.5 * m + g
+    return theta - lr * m, m
+"""
+
+
+@needs_node
+def test_rules_without_a_source_and_with_any_name_are_on_the_page():
+    made = {"rule": tw.rule}
+    exec(TYPED, made)
+    names = ["typed", "__proto__", "a b</SCRIPT>'\"`${1}\\ <!--", "toString"]
+    own = [replace(made["typed"], name=name) for name in names]
+    peaks = [surfaces.Surface.of(lambda x, y: (x * y) ** 2 + y**2, name=name) for name in names]
+    script = core(own, peaks)
+    asked = [{"rule": name, "surface": name, "steps": 20, "start": [1, 2]} for name in names]
+    found = answer(f"{json.dumps(asked)}.map((one) => T.path(one).points)", script)
+    (wanted,) = tw.trajectory(own[:1], peaks[0], (1, 2), 20, lr=0.1).paths.values()
+    for points in found:
+        assert np.reshape(points, (-1, 2)).tolist() == wanted.points.tolist()
+    given = json.dumps({"rules": names, "surface": names[1]})
+    back = f"(T.set({given}), [T.set(T.hash()), T.state().rules, T.state().surface])"
+    assert answer(back, script) == [[], names, names[1]]
 
 
 def test_what_cannot_be_on_the_page_is_refused():

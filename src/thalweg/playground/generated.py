@@ -87,8 +87,7 @@ def write(value: Any, shared: dict[str, int]) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        # Nothing in a script element may look like its end or like a comment.
-        return json.dumps(value, ensure_ascii=False).replace("</s", "<\\/s").replace("<!", "<\\!")
+        return _text(value)
     if isinstance(value, int | float):
         return str(value) if isinstance(value, int) else literal(value)
     if isinstance(value, Mapping):
@@ -102,7 +101,13 @@ def _key(name: str) -> str:
     """A name as the key of an object; `__proto__` alone would set the object's prototype."""
     if name == "__proto__":
         return '["__proto__"]'
-    return name if name.isidentifier() and name.isascii() else json.dumps(name)
+    return name if name.isidentifier() and name.isascii() else _text(name)
+
+
+def _text(value: str) -> str:
+    """A string that ends no script element and begins no comment in one."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("</s", "<\\/s").replace("</S", "<\\/S").replace("<!", "<\\!")
 
 
 # --- rules ---
