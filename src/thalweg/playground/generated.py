@@ -10,7 +10,7 @@ from typing import Any
 from .. import formula, ops
 from ..formula import unrolled
 from ..formula.arithmetic import arithmetic
-from ..formula.derivatives import differentiate
+from ..formula.derivatives import OUTPUTS, differentiate
 from ..formula.javascript import literal
 from ..rules import (
     LogRange,
@@ -28,9 +28,13 @@ from ..rules import (
     rule,
 )
 from ..rules.core import Combinator
+from ..rules.variants.mistakes import MISTAKES
 from ..schedules import shapes
 from ..surfaces import Surface
 from ..surfaces.arguments import candidate_rates
+from ..surfaces.catalogue import lecture
+from ..surfaces.mistakes import lecture_gradient
+from ..tape import record
 from . import regression
 
 TRANSFORMS = (coupled_weight_decay, decoupled_weight_decay, maximize, clip_value, clip_norm)
@@ -58,6 +62,7 @@ def javascript(rules: Iterable[Rule], surfaces: Iterable[Surface]) -> str:
     chosen = {name: _rule(each, name) for name, each in named_rules(rules).items()}
     grounds = {s.name: _surface(s) for s in _surfaces(surfaces).values()}
     grounds.setdefault(regression.NAME, _regression())
+    grounds["mistake:lecture"] = _mistaken_gradient()
     constants = {
         "RULES": chosen,
         "TRANSFORMS": {c.name: _transform(c) for c in TRANSFORMS},
@@ -117,7 +122,7 @@ def named_rules(own: Iterable[Rule]) -> dict[str, Rule]:
     """All rules by the names that the page has for them.
 
     A person's own come first, and stand for a built-in one of the same name; then those of torch,
-    then the variants of other conventions.
+    then the variants of other conventions, then the mistakes.
     """
     built_in = registry()
     found = {r.name: r for r in own}
@@ -126,7 +131,7 @@ def named_rules(own: Iterable[Rule]) -> dict[str, Rule]:
         for convention, variant in conventions(name).items():
             if variant is not built_in[name]:
                 found[f"{convention}:{name}"] = variant
-    return found
+    return found | {f"mistake:{r.name}": r for r in MISTAKES}
 
 
 def _rule(rule: Rule, name: str) -> dict[str, Any]:
@@ -278,6 +283,18 @@ def _regression() -> dict[str, Any]:
             for key, order in _ORDERS.items()
         },
     }
+
+
+def _mistaken_gradient() -> dict[str, Any]:
+    """The lecture's surface, descended by a gradient with mistakes."""
+
+    def call(x: Any, y: Any, *_: Any) -> tuple[Any, ...]:
+        return x, lecture.formula(x, y), *lecture_gradient(x, y)
+
+    shape = Rule("lecture_gradient", lecture_gradient, OUTPUTS[:3], {})
+    title = "Lecture, mistaken: the true heights, and a gradient with three wrong terms."
+    written = _surface(lecture) | {"title": title}
+    return written | {"gradient": Code(unrolled.function(record(shape, call, reciprocals=False)))}
 
 
 def _primitives() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import inspect
 import json
 import tempfile
 import webbrowser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -22,16 +22,20 @@ from markupsafe import Markup
 from .._version import __version__
 from ..atomic import replacing
 from ..errors import ThalwegError, UsageError
+from ..plotting import LOOKS, looks
 from ..rules import Rule
 from ..surfaces import Surface
-from .generated import javascript
+from .generated import javascript, named_rules, write
 
 # In the order in which the page runs them.
 CORE = (
     *("errors", "random", "parser", "typed", "surfaces", "path", "results", "stability"),
     *("tournament", "state", "api"),
 )
-PAGE = ("page",)
+PAGE = (
+    *("texts", "basics", "stories", "model", "relief", "map", "turned", "charts", "numbers"),
+    *("controls", "player", "gif", "save", "contest", "page"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def play(*own: Rule | Surface | Callable[[Any, Any], Any]) -> Page:
     for kind, names in named.items():
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two {kind} are named {twice[0]!r}; give each its own name")
-    return Page(_render(core(rules, surfaces)))
+    return Page(_render(core(rules, surfaces), named_rules(rules), named))
 
 
 def _surface(given: object) -> Surface:
@@ -174,8 +178,12 @@ def _script(parts: Iterable[str]) -> str:
     return script
 
 
-def _render(core: str) -> str:
-    page = _script(_asset(f"page/{name}.js") for name in PAGE)
+def _render(core: str, rules: Iterable[str], own: Mapping[str, Sequence[str]]) -> str:
+    styles = {name: LOOKS.index(look) for name, look in looks(rules).items()}
+    known = [{"light": look.light, "dark": look.dark, "dash": look.dash} for look in LOOKS]
+    parts = (_dense(_asset(f"page/{name}.js")) for name in PAGE)
+    constants = {"LOOKS": known, "STYLES": styles, "OWN": own}
+    page = _script([*(f"const {k} = {write(v, {})};" for k, v in constants.items()), *parts])
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (core, page))
     return _template().render(
         hashes=Markup(hashes),

@@ -25,7 +25,14 @@ function surface(given) {
 
 const structuredCloned = (data, functions) => ({...structuredClone(data), ...functions});
 
+// A rule without its code, and with the names of the slots that turn round with the gradient.
 const described = ({step, ...rest}) => structuredClone(rest);
+const describedRule = (rule) => ({...described(rule), momentum: momentumOf(rule)});
+
+function momentumOf(rule) {
+  const h = Float64Array.from(rule.hyper, (one) => one.default);
+  return oddSlots(rule, h, firstState(rule, [0, 0], h), 2).map(({name}) => name);
+}
 
 // Whether a text is a function of x and y, and if not, what is wrong with it and where.
 function checked(given) {
@@ -41,7 +48,7 @@ function checked(given) {
 window.thalweg = Object.freeze({
   version: VERSION,
   grammar: GRAMMAR,
-  rules: () => Object.values(RULES).map(described),
+  rules: () => Object.values(RULES).map(describedRule),
   transforms: () => Object.values(TRANSFORMS).map(described),
   schedules: () => Object.keys(SCHEDULES),
   schedule: (kind, steps) => Array.from({length: steps}, (_, k) => scheduleOf(kind, steps)(k + 1)),

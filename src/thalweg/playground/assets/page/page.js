@@ -1,109 +1,177 @@
-// The map with the paths and the controls. Everything is computed by window.thalweg.
+// The page put together: it redraws once per frame after any change of the state.
 
-const {thalweg} = window;
-const element = (id) => document.getElementById(id);
-const map = element('map');
-const ink = ['#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9'];
+let due = false;
 
-function options(select, names) {
-  for (const name of names) select.add(new Option(name, name));
+function refresh() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(redraw);
 }
 
-function ground() {
-  const {surface, text} = thalweg.state();
-  return text ? {text} : surface;
-}
-
-// From the surface's coordinates to the canvas and back.
-function frame(view) {
-  const [left, right, bottom, top] = view;
-  return {
-    to: (x, y) => [(x - left) / (right - left) * map.width, (top - y) / (top - bottom) * map.height],
-    from: (px, py) => [left + px / map.width * (right - left), top - py / map.height * (top - bottom)],
-  };
-}
-
-function relief(surface, context) {
-  const {from} = frame(surface.view);
-  const cell = 8;
-  const heights = [];
-  for (let py = cell / 2; py < map.height; py += cell) {
-    for (let px = cell / 2; px < map.width; px += cell) heights.push(surface.value(...from(px, py)));
-  }
-  const sorted = heights.filter(Number.isFinite).sort((a, b) => a - b);
-  heights.forEach((height, k) => {
-    const across = Math.ceil(map.width / cell);
-    const rank = sorted.findIndex((one) => one >= height) / sorted.length;
-    context.fillStyle = Number.isFinite(height) ? `hsl(200 40% ${95 - 60 * rank}%)` : '#a33';
-    context.fillRect((k % across) * cell, Math.floor(k / across) * cell, cell, cell);
-  });
-}
-
-function draw() {
-  const state = thalweg.state();
-  const context = map.getContext('2d');
-  element('table').replaceChildren();
-  element('message').textContent = '';
+let busy = 0; // a counter of changes that are not the playing's
+function redraw() {
+  due = false;
   try {
-    const surface = thalweg.surface(ground());
-    relief(surface, context);
-    const {to} = frame(surface.view);
-    state.rules.forEach((rule, k) => {
-      const found = thalweg.path({
-        ...state, rule, surface: ground(), start: state.start ?? undefined, hyper: state.hyper[rule] ?? {},
-        batch: surface.samples ? Math.min(state.batch, surface.samples) : 0,
-      });
-      context.strokeStyle = ink[k % ink.length];
-      context.lineWidth = 2;
-      context.beginPath();
-      for (let i = 0; i < found.losses.length; i++) context.lineTo(...to(found.points[2 * i], found.points[2 * i + 1]));
-      context.stroke();
-      const row = element('table').insertRow();
-      const ended = found.diverged_at === null ? '' : `ended at step ${found.diverged_at}`;
-      for (const word of [rule, found.losses.at(-1).toPrecision(5), ended]) row.insertCell().textContent = word;
-    });
+    const {state} = model();
+    if (state.view === '3d') drawTurned(element('map'));
+    else drawMap(element('map'));
+    drawCharts();
+    drawNumbers();
+    drawControls();
+    describeCharts();
+    drawTransport();
+    if (!playing) address();
   } catch (error) {
     if (error.name !== 'UsageError' && error.name !== 'ParseError') throw error;
-    element('message').textContent = error.message;
+    message(error.message);
   }
 }
 
-function change(fields) {
-  const notes = thalweg.set(fields);
-  if (notes.length) element('message').textContent = notes.map((note) => note.message).join('; ');
+// The state in the address, so that it can be sent. A page inside another has no address.
+function address() {
+  clearTimeout(busy);
+  if (location.protocol === 'about:') return;
+  busy = setTimeout(() => history.replaceState(null, '', thalweg.hash() || location.pathname), 200);
 }
 
-options(element('surface'), thalweg.surfaces().map((one) => one.name));
-options(element('rules'), thalweg.rules().map((one) => one.name));
-thalweg.onchange(draw);
-element('surface').onchange = (event) => change({surface: event.target.value, text: '', start: null});
-element('text').oninput = (event) => change({text: event.target.value, start: null});
-element('rules').onchange = (event) => change({rules: Array.from(event.target.selectedOptions, (one) => one.value)});
-element('steps').oninput = (event) => change({steps: Number(event.target.value)});
-element('noise').oninput = (event) => change({noise: Number(event.target.value)});
-element('rate').oninput = (event) => {
-  const lr = 10 ** Number(event.target.value);
-  element('shown').textContent = lr.toPrecision(3);
-  change({hyper: Object.fromEntries(thalweg.rules().map((rule) => [rule.name, {lr}]))});
-};
-map.onpointermove = map.onpointerdown = (event) => {
-  if (!event.buttons) return;
-  const {view} = thalweg.surface(ground());
-  const scale = map.width / map.getBoundingClientRect().width;
-  change({start: frame(view).from(event.offsetX * scale, event.offsetY * scale)});
-};
-element('race').onclick = async () => {
-  const {steps} = thalweg.state();
-  const result = await thalweg.race({surface: ground(), start: thalweg.state().start ?? undefined, steps}, {
-    progress: (done, all) => { element('message').textContent = `${done} of ${all}`; },
+// All words, after the language has changed.
+let spoken = '';
+function speak() {
+  const {lang, theme} = thalweg.state();
+  const dark = isDark();
+  document.documentElement.dataset.theme = dark ? 'dark' : 'light';
+  element('theme').textContent = say(dark ? 'light' : 'dark');
+  if (spoken === `${lang}`) return;
+  spoken = lang;
+  document.documentElement.lang = lang;
+  for (const node of document.querySelectorAll('[data-text]')) node.textContent = say(node.dataset.text);
+  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', say(node.dataset.label));
+  element('lang').textContent = lang === 'en' ? '한국어' : 'English';
+  element('lang').lang = lang === 'en' ? 'ko' : 'en';
+  element('story').replaceChildren(new Option(say('noStory'), ''), ...STORIES.map(({id, title}) => new Option(title[LANGUAGES.indexOf(lang)], id)));
+  element('save').replaceChildren(new Option(`${say('save')} …`, ''), ...Object.keys(SAVED).map((kind) => new Option(kind, kind)));
+  element('speed').replaceChildren(...SPEEDS.map((one) => new Option(`${one} ${say('perSecond')}`, one, one === speed, one === speed)));
+  element('places').replaceChildren();
+  chooseRules();
+}
+
+function tell() {
+  const {story, lang} = thalweg.state();
+  element('story').value = story;
+  const found = STORIES.find(({id}) => id === story);
+  element('tale').hidden = !found;
+  if (!found) return;
+  const k = LANGUAGES.indexOf(lang);
+  element('tale').querySelector('h2').textContent = found.title[k];
+  element('tale').querySelector('p').textContent = found.text[k];
+}
+
+function begin(id) {
+  pause();
+  message('');
+  const {lang, theme} = thalweg.state();
+  const story = STORIES.find((one) => one.id === id);
+  if (!story) {
+    change({story: ''});
+    return;
+  }
+  thalweg.set('');
+  change({...story.state, story: id, lang, theme, step: calm() ? story.state.steps : 0});
+  speed = SPEEDS.reduce((best, one) => (Math.abs(one - story.state.steps / 5) < Math.abs(best - story.state.steps / 5) ? one : best));
+  element('speed').value = speed;
+  if (!calm()) play();
+}
+
+function bind() {
+  const map = element('map');
+  let held = null;
+  map.onpointerdown = (event) => {
+    map.setPointerCapture(event.pointerId);
+    map.focus({preventScroll: true});
+    held = [event.clientX, event.clientY];
+    if (thalweg.state().view === 'map') moveStart(map, event);
+  };
+  map.onpointermove = (event) => {
+    if (!held) return;
+    if (thalweg.state().view === 'map') moveStart(map, event);
+    else turnBy(event.clientX - held[0], event.clientY - held[1]);
+    held = [event.clientX, event.clientY];
+  };
+  map.onpointerup = map.onpointercancel = () => { held = null; };
+  map.onkeydown = moveByKey;
+  element('surface').onchange = (event) => change({surface: event.target.value, text: '', start: null, story: ''});
+  element('text').oninput = (event) => typedText(event.target.value);
+  element('defaults').onclick = () => {
+    const {hyper} = thalweg.state();
+    change({hyper: Object.fromEntries(Object.entries(hyper).filter(([name]) => name !== activeOf(thalweg.state())))});
+  };
+  element('component').onclick = () => change({component: thalweg.state().component === 'x' ? 'y' : 'x'});
+  element('lang').onclick = () => change({lang: thalweg.state().lang === 'en' ? 'ko' : 'en'});
+  element('theme').onclick = () => change({theme: isDark() ? 'light' : 'dark'});
+  element('share').onclick = share;
+  element('save').onchange = (event) => {
+    const kind = event.target.value;
+    event.target.value = '';
+    SAVED[kind]?.();
+  };
+  element('race').onclick = raceAll;
+  element('story').onchange = (event) => begin(event.target.value);
+  element('next').onclick = () => {
+    const k = STORIES.findIndex(({id}) => id === thalweg.state().story);
+    begin(STORIES[(k + 1) % STORIES.length].id);
+  };
+  element('controls').onsubmit = (event) => event.preventDefault();
+  bindTransport();
+}
+
+// A typed function is shown as soon as it can be read; until then its mistake is.
+function typedText(text) {
+  const found = text.trim() ? thalweg.check(text) : {ok: true};
+  element('wrong').textContent = found.ok ? '' : `${found.message} (${say('character')} ${found.position + 1})`;
+  if (found.ok && !change({text, start: null, story: ''}).length) message('');
+}
+
+// What is shown at first: what a person brought, if anything.
+function opening() {
+  const step = calm() ? OPENING.steps : 0;
+  if (!OWN.rules.length && !OWN.surfaces.length) return {...OPENING, step};
+  const [surface] = OWN.surfaces;
+  const rules = OWN.rules.length ? [...OWN.rules, 'adam'] : OPENING.rules;
+  return {...OPENING, ...(surface && {surface, start: null}), rules, active: rules[0], step};
+}
+
+function open() {
+  if (navigator.language.startsWith('ko')) thalweg.set({lang: 'ko'});
+  const given = location.protocol === 'about:' ? '' : location.hash;
+  const {lang} = thalweg.state();
+  if (given) change(given.includes('lang=') ? given : `${given}&lang=${lang}`);
+  else thalweg.set(opening());
+  element('grammar').textContent = thalweg.grammar;
+  chooseSurface();
+  bind();
+  thalweg.onchange(() => {
+    speak();
+    tell();
+    label();
+    refresh();
   });
-  const table = element('table');
-  table.replaceChildren();
-  for (const place of result.places) {
-    const row = table.insertRow();
-    for (const word of [place.rule, place.lr, place.steps ?? '–', place.loss.toPrecision(4)]) row.insertCell().textContent = word;
-  }
-};
-if (location.hash) change(location.hash);
-draw();
-document.documentElement.dataset.ready = 'true';
+  new ResizeObserver(refresh).observe(element('map'));
+  new ResizeObserver(refresh).observe(element('loss'));
+  matchMedia('(prefers-color-scheme: dark)').onchange = () => {
+    speak();
+    refresh();
+  };
+  window.onhashchange = () => {
+    if (location.hash.includes('=')) change(location.hash); // others lead to a part of the page
+  };
+  speak();
+  tell();
+  label();
+  redraw();
+  if (!given && !calm()) play();
+  document.documentElement.dataset.ready = 'true';
+}
+
+const label = () => element('map').setAttribute('aria-label', say(thalweg.state().view === '3d' ? 'relief' : 'map'));
+
+open();
