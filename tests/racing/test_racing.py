@@ -555,7 +555,7 @@ def two_many(theta, g, t, *, lr=0.1):  # type: ignore[no-untyped-def]
         ({"optimizers": []}, "optimizers is empty"),
         ({"optimizers": "adam"}, r"optimizers='adam' must be a list, as \['adam'\]"),
         ({"optimizers": ["adm"]}, "no optimizer named 'adm'; did you mean adam"),
-        ({"optimizers": [torch.optim.Adam]}, "which is neither a name nor a rule"),
+        ({"optimizers": [3]}, "which is neither a name nor a rule"),
         ({"optimizers": ["adam", "adam"]}, "'adam' takes part twice"),
         ({"optimizers": [no_rate]}, "no_rate has no hyperparameter lr"),
         (

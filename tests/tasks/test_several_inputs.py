@@ -275,6 +275,11 @@ def test_the_three_parts_must_have_the_same_inputs() -> None:
         UsageError, match=r"\['a'\] float32 3, but those of train are \['a'\] .*\['b'\]"
     ):
         task(({"a": A, "b": B}, Y), validation=({"a": A}, Y), test=({"a": A}, Y))
+    for b in (B, TENSORS[1]):
+        other = {"b": b[:9], "a": A[:9] if b is B else TENSORS[0][:9]}, torch.tensor(Y[:9])
+        inputs, _ = task(({"a": A, "b": B}, Y), validation=other).validation
+        assert list(inputs) == ["a", "b"]
+        assert torch.equal(inputs["b"], TENSORS[1][:9])
     with pytest.raises(UsageError, match="train has inputs and no targets"):
         task({"a": A, "b": B, "kind": Y})
     with pytest.raises(UsageError, match="has no entry 'kid'; it has a, b, kind"):

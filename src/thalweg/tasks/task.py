@@ -27,7 +27,7 @@ from .order import Order, check_order
 from .pairs import Pair
 from .prepare import is_classes, parts
 from .sources import Samples, read
-from .trees import Tree, count, named_leaves, tensors, without_objects
+from .trees import Tree, count, in_order_of, named_leaves, tensors, without_objects
 from .user_errors import describe_error
 
 _BATCH = 32
@@ -123,6 +123,7 @@ class Task:
                 object.__setattr__(self, part, pair)
             object.__setattr__(self, "notes", (*self.notes, *notes))
         for part in ("train", "validation", "test"):
+            object.__setattr__(self, part, in_order_of(getattr(self, part), self.train))
             pairs.check_pair(self.name, part, getattr(self, part), like=self.train)
         if self.batch_size is None:
             object.__setattr__(self, "batch_size", min(_BATCH, self.samples))

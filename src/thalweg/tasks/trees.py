@@ -116,6 +116,15 @@ def joined(parts: list[Tree], dim: int = 0) -> Tree:
     )
 
 
+def in_order_of(tree: Tree, like: Tree) -> Tree:
+    """The same tree with the entries of its dicts in the order of another's; as it is elsewhere."""
+    if isinstance(tree, dict) and isinstance(like, dict) and set(tree) == set(like):
+        return {key: in_order_of(tree[key], part) for key, part in like.items()}
+    if isinstance(tree, tuple) and isinstance(like, tuple) and len(tree) == len(like):
+        return tuple(in_order_of(*each) for each in zip(tree, like, strict=True))
+    return tree
+
+
 def without_objects(tree: Tree) -> Tree:
     """The same tree with None in the place of what is no tensor, number or text, as a cache."""
     return map_leaves(
