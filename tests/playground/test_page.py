@@ -7,6 +7,7 @@ import re
 import webbrowser
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,21 +262,36 @@ def test_a_missing_file_is_named(tmp_path, capsys):
     assert "there is no file" in capsys.readouterr().err
 
 
-def test_the_page_opens_in_the_browser(monkeypatch, capsys):
+def test_the_page_opens_in_the_browser(monkeypatch, capsys, page):
     opened = []
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
     assert main(["play"]) == 0
     (address,) = opened
-    assert address.startswith("file:")
+    assert Path(address.removeprefix("file://")).read_text(encoding="utf-8") == page
     assert capsys.readouterr().out == ""
+    assert tw.play().open()
+    assert len(opened) == 2
 
 
-def test_where_there_is_no_browser_the_page_is_written_here(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+@pytest.mark.parametrize("screen", [False, True])
+def test_where_no_window_opens_the_file_is_named(screen, monkeypatch, tmp_path, capsys, page):
+    """And no file of the person's is touched, nor a browser begun that runs in the terminal."""
+    asked = []
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    if screen:
+        monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setattr(webbrowser, "open", lambda address: bool(asked.append(address)))
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.chdir(tmp_path)
     assert main(["play"]) == 0
-    assert (tmp_path / "play.html").exists()
-    assert "open it in a browser" in capsys.readouterr().out
+    assert len(asked) == screen
+    assert [*tmp_path.iterdir()] == []
+    words = capsys.readouterr().out
+    assert "open it in a browser" in words
+    file = Path(words.removeprefix("wrote ").partition(";")[0])
+    assert file.read_text(encoding="utf-8") == page
 
 
 def test_only_what_a_module_makes_is_found():

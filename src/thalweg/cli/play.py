@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 _EXAMPLES = """\
 examples:
@@ -43,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the page; write or open it."""
     from ..errors import UsageError
-    from ..playground.page import found_in, play
+    from ..playground.page import found_in, play, show
     from .load import run_file
 
     own = []
@@ -59,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     page = play(*own)
     if args.out is not None:
         print(f"wrote {page.write(args.out)}")
-    elif not page.open():
-        print(f"wrote {page.write('play.html')}; open it in a browser")
-        print("there is no browser to open it in", file=sys.stderr)
+        return 0
+    file = page.write_temporary()
+    if not show(file):
+        print(f"wrote {file}; there is no screen here, so open it in a browser elsewhere")
     return 0

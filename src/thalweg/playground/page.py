@@ -6,6 +6,8 @@ import base64
 import hashlib
 import inspect
 import json
+import os
+import sys
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +38,8 @@ PAGE = (
     *("texts", "basics", "stories", "model", "relief", "map", "turned", "charts", "numbers"),
     *("controls", "player", "gif", "save", "contest", "page"),
 )
+
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # set where windows can be seen
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,16 @@ class Page:
         return path
 
     def open(self) -> bool:
-        """Show the page in a browser; False where there is none.
+        """Show the page in a browser; False where there is no screen or no browser.
 
         The page is written into the system's folder for temporary files, where it stays: the
         browser may read it again.
         """
-        folder = Path(tempfile.mkdtemp(prefix="thalweg-play-"))
-        return webbrowser.open(self.write(folder / "play.html").as_uri())
+        return show(self.write_temporary())
+
+    def write_temporary(self) -> Path:
+        """Write the page into a new folder among the system's temporary files."""
+        return self.write(Path(tempfile.mkdtemp(prefix="thalweg-play-")) / "play.html")
 
     def _repr_html_(self) -> str:
         style = "width: 100%; height: 46rem; border: 0"
@@ -82,6 +89,13 @@ class Page:
             f'<iframe title="thalweg play" style="{style}" sandbox="allow-scripts allow-downloads" '
             f'srcdoc="{escape(self.html)}"></iframe>'
         )
+
+
+def show(file: Path) -> bool:
+    """Open a file in a browser with windows; False where there is no screen or no browser."""
+    if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, _SCREENS)):
+        return False  # a browser in a terminal runs no script
+    return webbrowser.open(file.as_uri())
 
 
 def play(*own: Rule | Surface | Callable[[Any, Any], Any]) -> Page:
