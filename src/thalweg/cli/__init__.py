@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             _refuse(parser, args.command, rest[0])
         name = f" {args.command}"
-        code = args.run(args)
+        code = _run(args)
         sys.stdout.flush()
         return code
     except UsageError as error:
@@ -52,6 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(1, f"{name}: {error}")
     except KeyboardInterrupt as stop:
         return _fail(130, f"{name}: {'; '.join(('interrupted', *map(str, stop.args)))}")
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run the command; code of a person's own that ends the program has failed."""
+    try:
+        return int(args.run(args))
+    except SystemExit as error:
+        from ..tasks.user_errors import describe_error
+
+        raise ThalwegError(
+            f"the program was ended by {describe_error(error)}; raise an error instead"
+        ) from error
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -6,8 +6,9 @@ import argparse
 import re
 
 from ..errors import UsageError
-from ..surfaces import find, registry
-from .load import load_rule
+from ..racing.option import number, whole
+from ..surfaces import registry
+from .load import load_rule, load_surface
 
 _EXAMPLES = """\
 examples:
@@ -21,6 +22,8 @@ examples:
       one learning rate for all, and the same gradient noise
   thalweg draw himmelblau adam my_rule.py:my_adam
       a rule of your own, made with @thalweg.rule in my_rule.py
+  thalweg draw my_file.py:f adam --view -2,2,-1,3
+      a function f(x, y) of your own, in arithmetic and thalweg.ops
   thalweg draw --list
       the surfaces
 """
@@ -39,7 +42,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     # Otherwise `--start -7,2` is taken for an option called -7,2.
     parser._negative_number_matcher = re.compile(r"-\.?\d")
-    parser.add_argument("surface", nargs="?", metavar="SURFACE", help="its name; see --list")
+    parser.add_argument(
+        "surface",
+        nargs="?",
+        metavar="SURFACE",
+        help="its name (see --list), or FILE.py:NAME for a function f(x, y) of your own",
+    )
     parser.add_argument(
         "rules",
         nargs="*",
@@ -51,7 +59,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--start", type=_start, metavar="X,Y", help="where all begin (default: the surface's own)"
     )
     parser.add_argument(
-        "--steps", type=int, default=100, metavar="N", help="steps of each (default: %(default)s)"
+        "--view",
+        type=_view,
+        metavar="X0,X1,Y0,Y1",
+        help="the part of the surface to draw (default: the surface's own; ±5 for one of yours)",
+    )
+    parser.add_argument(
+        "--steps", type=whole, default=100, metavar="N", help="steps of each (default: %(default)s)"
     )
     parser.add_argument(
         "--lr",
@@ -62,13 +76,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--noise",
-        type=float,
+        type=number,
         default=0.0,
         metavar="S",
         help="standard deviation of noise on the gradient (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="the noise's seed (default: %(default)s)"
+        "--seed", type=whole, default=0, metavar="N", help="the noise's seed (default: %(default)s)"
     )
     parser.add_argument(
         "--out", metavar="FILE", help="the picture: .png, .svg or .pdf (default: SURFACE.png)"
@@ -83,7 +97,7 @@ def _draw(args: argparse.Namespace) -> int:
         return 0
     if args.surface is None:
         raise UsageError("name a surface and one or more optimizers; --list shows the surfaces")
-    surface = find(args.surface)
+    surface = load_surface(args.surface, args.view, args.start)
     if not args.rules:
         raise UsageError(
             f"name one or more optimizers to draw on {surface.name}, as in "
@@ -115,6 +129,14 @@ def _start(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y, as in 3,4") from None
     return x, y
+
+
+def _view(text: str) -> tuple[float, float, float, float]:
+    try:
+        left, right, bottom, top = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X0,X1,Y0,Y1, as in -2,2,-1,3") from None
+    return left, right, bottom, top
 
 
 def _lr(text: str) -> float | dict[str, float]:

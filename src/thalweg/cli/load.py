@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -19,6 +20,7 @@ from ..training import FILE
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..surfaces.surface import Point, Surface, View
     from ..tasks import Task
 
 Entrant = TypeVar("Entrant")
@@ -144,6 +146,50 @@ def load_model(spec: str) -> Callable[[], nn.Module] | nn.Module:
         having = f"{len(classes)} classes" if classes else "no class"
         raise UsageError(f"{file} has {having} of models; say which model: {file}:NAME")
     return next(iter(classes.values()))
+
+
+def load_surface(spec: str, view: View | None = None, start: Point | None = None) -> Surface:
+    """The surface that an argument of the command line means.
+
+    Args:
+        spec: a built-in surface's name; or `my_file.py:name`, a function of two variables or a
+            `Surface` in a file of your own.
+        view: the part to draw, as of `Surface.of`; the surface's own if None.
+        start: where a function of your own starts from.
+
+    Raises:
+        UsageError: no such surface, file or name in it; or the file fails when it is run.
+    """
+    from ..surfaces import Surface
+    from ..surfaces import find as find_surface
+
+    file, colon, name = _parted(spec)
+    if not file.endswith(".py"):
+        found = find_surface(spec)
+        return found if view is None else replace(found, view=view)
+    module = run_file(file)
+    functions = {
+        k: v
+        for k, v in vars(module).items()
+        if isinstance(v, Surface) or getattr(v, "__module__", "") == module.__name__
+        if callable(v) and not isinstance(v, Rule | type) and not k.startswith("_")
+    }
+    if not colon:
+        raise UsageError(
+            f"name the function of two variables in {file}: {file}:{' or :'.join(functions) or 'f'}"
+        )
+    if name not in functions:
+        if not functions:
+            raise UsageError(f"{file} has no function f(x, y) to draw")
+        raise unknown(f"function in {file}", name, functions)
+    chosen = functions[name]
+    if isinstance(chosen, Surface):
+        return chosen if view is None else replace(chosen, view=view)
+    if (count := len(inspect.signature(chosen).parameters)) != 2:
+        raise UsageError(f"{spec} must be a function of two variables, f(x, y); it takes {count}")
+    if view is None:
+        return Surface.of(chosen, start=start)
+    return Surface.of(chosen, view=view, start=start)
 
 
 def _parted(spec: str) -> tuple[str, str, str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FORMATS = (".png", ".svg", ".pdf")
+"""The endings of files that pictures are written to."""
+
+
 def new_figure(**options: Any) -> Figure:
     """A figure that no plotting backend knows of, so that it is freed when it goes out of use.
 
@@ -40,10 +44,10 @@ def check_file(file: str | os.PathLike[str], argument: str = "out") -> Path:
         MissingPackage: matplotlib is not installed.
     """
     with needed("drawing a figure"):
-        from matplotlib.backend_bases import FigureCanvasBase
+        import matplotlib  # noqa: F401
 
     path = Path(file)
-    if path.suffix.lstrip(".").lower() not in FigureCanvasBase.filetypes:
+    if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"{argument}={str(file)!r} must end in a picture's format: .png, .svg or .pdf"
         )

@@ -18,6 +18,7 @@ from ..report import pages
 from ..tasks import Task
 from ..training import devices
 from ..training.execution.ray import Cluster, connected
+from ..training.lane_warnings import without_lane_warnings
 from .estimate import Forecast, expected
 from .inputs import spec_of
 from .options import Options, completed, documented
@@ -134,7 +135,7 @@ def _made(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Iterator[Raci
     if cluster is not None and cluster.shared and folder is None:
         raise UsageError("nodes that write the records themselves need out, a folder they all see")
     watcher, progress = chosen["watcher"], chosen["progress"]
-    with connected(cluster), ExitStack() as showing:
+    with without_lane_warnings(), connected(cluster), ExitStack() as showing:
         if watcher is None and (wanted() if progress is None else progress):
             watcher = showing.enter_context(Progress(sys.stderr))
         elif watcher is None:

@@ -63,7 +63,10 @@ def table(document: RaceDocument) -> str:
         console.print(_also(document))
     console.print(document.verdict.sentence, markup=False, highlight=False)
     if document.verdict.code:
-        console.print(f"\n    {document.verdict.code}\n", markup=False, highlight=False)
+        # To be copied as it stands: the terminal may break the line, a line break would stay.
+        console.print(
+            f"\n    {document.verdict.code}\n", markup=False, highlight=False, soft_wrap=True
+        )
     for unknown in document.verdict.unknown:
         console.print(f"- {unknown}", markup=False, highlight=False)
     seeds = document.setting.seeds or 0

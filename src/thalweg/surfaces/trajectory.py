@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..rules import Rule, RuleError
 from ..rules.core import place
 from .arguments import CANDIDATES, finite, point_of, rules_of, settings, surface_of, whole
 from .surface import Surface
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FAR = 20.0
 """A path has diverged where it leaves a box this many times as large as the view."""
@@ -134,6 +137,22 @@ class Trajectory:
             return ""
         verb = "diverged" if self.surface.bounded else "left the view"
         return f"{verb} at step {path.diverged_at}"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The paths over the surface's contours.
+
+        Args:
+            ax: where to draw; Axes of a new figure if None.
+
+        Returns:
+            The Axes.
+
+        Raises:
+            MissingPackage: matplotlib is not installed.
+        """
+        from .figures import contours
+
+        return contours(self, ax)
 
     def __str__(self) -> str:
         table = [_COLUMNS, *self.rows()]

@@ -15,13 +15,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from ...errors import ThalwegError, UsageError
 from ...tasks.user_errors import describe_error
 from ..context import TrainingContext, count_nothing
+from ..lane_warnings import ignore_lane_warnings
 from ..runs import Method, Run
 from .channel import encode, read
 from .recovery import complete, isolated
@@ -49,6 +50,9 @@ def main(descriptor: int, parent: int) -> None:
         descriptor: of the socket to the parent.
         parent: its process number.
     """
+    ignore_lane_warnings()
+    with suppress(OSError):
+        os.dup2(2, 1)  # what a model prints is no result of the race
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     stream = socket.socket(fileno=descriptor)
     stream.set_inheritable(False)
