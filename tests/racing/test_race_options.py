@@ -68,6 +68,7 @@ EXAMPLES = {
     "prune": (None, False),
     "out": ("folder", "folder"),
     "overwrite": (None, True),
+    "live": (None, True),
     "device": ("cuda:1", "cuda:1"),
     "ray": ("auto", "auto"),
     "time_limit": ("10m", 600.0),

@@ -258,6 +258,17 @@ class Options(TypedDict, total=False):
             check=check_flag,
         ),
     ]
+    live: Annotated[
+        bool,
+        Option(
+            "show the race while it runs: report.html in its folder, which a browser reads again "
+            "every few seconds; needs out",
+            False,
+            shell="its address is printed first",
+            read=switch,
+            check=check_flag,
+        ),
+    ]
     device: Annotated[
         "str | torch.device | None",
         Option(

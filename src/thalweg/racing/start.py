@@ -21,6 +21,7 @@ from ..training.execution.ray import Cluster, connected
 from ..training.lane_warnings import without_lane_warnings
 from .estimate import Forecast, expected
 from .inputs import spec_of
+from .live import Live
 from .options import Options, completed, documented
 from .progress import Progress, wanted
 from .result import Race
@@ -102,9 +103,9 @@ def forecast(
     Raises:
         UsageError: an argument cannot work.
     """
-    with _made(
-        task, X, y, {**completed(options), "out": None, "ray": None, "callbacks": ()}
-    ) as racing:
+    # A forecast leaves nothing behind and tells nobody.
+    alone = {"out": None, "ray": None, "callbacks": (), "live": False}
+    with _made(task, X, y, {**completed(options), **alone}) as racing:
         first = racing.prepare()
         return expected(racing.spec, first, racing.plan)
 
@@ -140,6 +141,9 @@ def _made(task: Any, X: Any, y: Any, chosen: Mapping[str, Any]) -> Iterator[Raci
             watcher = showing.enter_context(Progress(sys.stderr))
         elif watcher is None:
             watcher = Silence() if progress is False else Log()
+        if chosen["live"]:
+            page = Live(watcher, folder, overwrite=chosen["overwrite"])
+            watcher = showing.enter_context(page)
         callbacks = tuple(chosen["callbacks"])
         shared = (spec, folder, watcher, cluster, place, chosen["overwrite"], callbacks)
         yield Racing(*shared) if clock is None else TimedRacing(*shared, clock=clock)

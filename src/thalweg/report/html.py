@@ -8,15 +8,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from .._version import __version__
 from ..records import Document, RaceDocument, RunRecord, as_race, as_runs
 from ..records import write_to as put
 from . import also, drawing, importance, looks, notes, parts, results, runs, text
+
+if TYPE_CHECKING:
+    from .follow import Live
 
 _SCRIPTS = ("scales.js", "view.js", "page.js", "brush.js", "charts.js")
 
@@ -24,7 +28,9 @@ Summary = RaceDocument | Mapping[str, Any]
 Records = Mapping[str, RunRecord] | Mapping[str, Mapping[str, Any]]
 
 
-def write(summary: Summary, path: Path, records: Records | None = None) -> None:
+def write(
+    summary: Summary, path: Path, records: Records | None = None, *, live: Live | None = None
+) -> None:
     """Draw a race's summary as one HTML file that needs nothing beside it.
 
     The file is moved into place whole: if writing fails, what stood there before still stands.
@@ -33,25 +39,40 @@ def write(summary: Summary, path: Path, records: Records | None = None) -> None:
         summary: the document of a race, or the same as plain data.
         path: the file to make or replace; its folder must exist.
         records: of the runs, by identity; without them the page has no runs and no CSV.
+        live: what the race does, if it still runs.
 
     Raises:
         UsageError: the document is not the summary of a race.
         ThalwegError: it was made by a newer version, lacks a part, or cannot be written.
     """
-    put(Path(path), render(summary, records))
+    put(Path(path), render(summary, records, live=live))
 
 
-def render(summary: Summary, records: Records | None = None) -> str:
+def render(summary: Summary, records: Records | None = None, *, live: Live | None = None) -> str:
     """The page as a string; see `write`."""
-    return _page(as_race(summary), as_runs(records or {}))
+    return _page(as_race(summary), as_runs(records or {}), live)
 
 
-def _page(summary: RaceDocument, records: Mapping[str, RunRecord]) -> str:
-    drawn, effects = runs.embedded(summary, records), importance.of_race(summary)
+def waiting(live: Live) -> str:
+    """The page of a race of which no run is recorded yet."""
+    return page(
+        "waiting.html",
+        ("index.js",),
+        live=live,
+        version=__version__,
+        data=embedded({}),
+        drawing=embedded({}),
+    )
+
+
+def _page(summary: RaceDocument, records: Mapping[str, RunRecord], live: Live | None) -> str:
+    drawn = runs.embedded(summary, records)
+    effects = [] if live else importance.of_race(summary)  # they take a while, and will change
     return page(
         "race.html",
         ("settings.js", "parallel.js", "contour.js", "runs.js", "report.js"),
         drawing=embedded(drawing.of_race(summary, effects)),
+        live=live,
         data=embedded(summary),
         runs=embedded(drawn),
         left_out=drawn["left_out"],
@@ -90,9 +111,9 @@ def page(template: str, scripts: Sequence[str], **parts: Any) -> str:
         .get_template(template)
         .render(
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **{"live": None, **parts},
             style=Markup(f"{_asset('report.css')}\n{looks.style_sheet()}"),
             script=Markup(script),
-            **parts,
         )
     )
 

@@ -1,4 +1,4 @@
-// A folder of races: a table that sorts.
+// A folder of races: a table that sorts. A race without runs has none.
 
-sortable($('results'));
+if ($('results')) sortable($('results'));
 conveniences();

@@ -109,6 +109,18 @@ function toggleTheme() {
   const root = document.documentElement;
   const now = root.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
   root.dataset.theme = now === 'dark' ? 'light' : 'dark';
+  View.keep();
+}
+
+View.state('theme', () => document.documentElement.dataset.theme ?? '', theme => {
+  if (['light', 'dark'].includes(theme)) document.documentElement.dataset.theme = theme;
+});
+
+// A live page is read again. A refresh by its head would not do: with a view in the address that is a
+// step within the same document.
+function readAgain() {
+  const seconds = Number(document.body.dataset.refresh);
+  if (seconds) setTimeout(() => location.reload(), 1000 * seconds);
 }
 
 function printing() {
@@ -124,5 +136,6 @@ function conveniences() {
   $('theme').addEventListener('click', toggleTheme);
   explain();
   printing();
+  readAgain();
   document.body.dataset.ready = '';
 }
