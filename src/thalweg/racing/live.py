@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import UsageError
+from ..report import pages
 from .watcher import Watcher
 
 _PAUSE = 1.0  # seconds between two reports of progress
@@ -30,26 +31,25 @@ class Live:
         overwrite: whether a file there may be replaced that is no page of ours.
 
     Raises:
-        UsageError: there is no folder.
+        UsageError: there is no folder, or a file there is no page of ours.
     """
 
     def __init__(self, watcher: Watcher, folder: Path | None, *, overwrite: bool = False) -> None:
         if folder is None:
             raise UsageError("live=True shows the page in the race's folder; name one as out")
-        self.watcher, self.folder, self.overwrite = watcher, folder, overwrite
+        self.watcher, self.folder = watcher, folder
         self.page = folder / "report.html"
+        pages.check(self.page, overwrite=overwrite)
         self.done = self.total = 0
         self.due = 0.0
 
     def __enter__(self) -> Live:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # By name: what draws pages is no part of what races, and shares no interpreter with it. -P
-        # keeps files in the working folder from standing in for modules.
+        # -P keeps files in the working folder from standing in for modules.
         command = [sys.executable, "-P", "-m", "thalweg.report.follow"]
         places = [str(self.folder.resolve()), str(self.page.resolve())]
-        flags = ["--overwrite"] if self.overwrite else []
         self.process = subprocess.Popen(
-            [*command, *places, *flags],
+            [*command, *places],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

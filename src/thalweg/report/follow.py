@@ -20,7 +20,7 @@ from .. import frames
 from ..errors import ThalwegError
 from ..records import Store
 from ..records import write_to as put
-from . import folders, html, pages, text, unfinished
+from . import html, text, unfinished
 
 REFRESH = 5
 """Seconds after which a browser reads the page again."""
@@ -83,20 +83,19 @@ class Heard:
         return Live(self.stage, percent, left, tuple(self.notes), title=title)
 
 
-def follow(folder: Path, page: Path, source: int, *, overwrite: bool = False) -> None:
+def follow(folder: Path, page: Path, source: int) -> None:
     """Draw the page until the race ends; it is replaced whole each time.
+
+    A finished race draws its own page then.
 
     Args:
         folder: of the race.
         page: the file.
         source: descriptor that the race writes to.
-        overwrite: replace a file that is no page of ours.
 
     Raises:
-        UsageError: a file there is no page of ours.
         ThalwegError: the page cannot be written.
     """
-    pages.check(page, overwrite=overwrite)
     heard, drawn, due = Heard(), "", 0.0
     while True:
         state = f"{heard} {_recorded(folder)}"
@@ -111,7 +110,9 @@ def follow(folder: Path, page: Path, source: int, *, overwrite: bool = False) ->
                 break
             heard.take(data)
             time.sleep(0.2)  # a race says much at once
-    _last(folder, page, heard)
+    if not heard.finished:
+        ended = "The race has ended before it was finished; the same command goes on from here."
+        _draw(folder, page, heard.live(folder.name)._replace(stage=ended, left="", refresh=0))
 
 
 def _recorded(folder: Path) -> int:
@@ -132,23 +133,12 @@ def _draw(folder: Path, page: Path, live: Live) -> None:
     html.write(unfinished.document(runs), page, store.runs, live=live)
 
 
-def _last(folder: Path, page: Path, heard: Heard) -> None:
-    """The page that stays: that of the finished race, or of what one that was ended has left."""
-    if heard.finished:
-        found = folders.read(folder)
-        html.write(found.races[0].document, page, found.races[0].records)
-        return
-    ended = "The race has ended before it was finished; the same command goes on from here."
-    live = heard.live(folder.name)
-    _draw(folder, page, live._replace(stage=ended, left="", refresh=0))
-
-
 def main() -> int:
     """Follow the race that started this process; errors go to stderr, which the race reads."""
     os.nice(19)
-    folder, page, *flags = sys.argv[1:]
+    folder, page = map(Path, sys.argv[1:])
     try:
-        follow(Path(folder), Path(page), sys.stdin.fileno(), overwrite="--overwrite" in flags)
+        follow(folder, page, sys.stdin.fileno())
     except ThalwegError as error:
         print(error, file=sys.stderr)
         return 1
