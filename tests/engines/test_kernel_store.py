@@ -17,6 +17,7 @@ from oracles import TOLERANCE, Compiled, assert_agree, formula, problem
 from thalweg.engines.numba import build, native, store
 from thalweg.engines.numba.launch import KERNELS
 from thalweg.engines.numba.lift import source
+from thalweg.optim.stepping.batches import arrangement
 from thalweg.rules import Rule, find, registry, rule
 from thalweg.tape import trace
 
@@ -32,6 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache folder of the test's own, and no memory of kernels or warnings."""
     monkeypatch.setenv("THALWEG_CACHE", str(tmp_path / "kernels"))
     monkeypatch.setattr(KERNELS, "_kernels", {})
+    monkeypatch.setattr(arrangement, "_arrangements", {})
     store._warn_once.cache_clear()
     yield tmp_path / "kernels"
     store._warn_once.cache_clear()
@@ -47,6 +49,7 @@ def steps_right(form: Rule = tried) -> None:
 
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KERNELS, "_kernels", {})
+    monkeypatch.setattr(arrangement, "_arrangements", {})
 
 
 @pytest.fixture

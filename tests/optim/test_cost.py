@@ -15,6 +15,7 @@ from optim_cases import FULL, Case, Gradients, pair, parameters, tensors
 from thalweg.engines.numba import launch as engine
 from thalweg.engines.numba import store
 from thalweg.optim import optimizer as module
+from thalweg.optim.stepping.batches import arrangement
 
 full = pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 
@@ -38,6 +39,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counts["plans"] += 1
             super().__init__(*args, **options)
 
+    monkeypatch.setattr(arrangement, "_arrangements", {})
     monkeypatch.setattr(engine, "NumbaLaunch", Launch)
     monkeypatch.setattr(module, "Plan", Plan)
     return counts
@@ -112,6 +114,7 @@ def test_a_long_varied_training_compiles_each_computation_once(
 
     monkeypatch.setattr(store, "load", counted_load)
     monkeypatch.setattr(engine.KERNELS, "_kernels", {})
+    monkeypatch.setattr(arrangement, "_arrangements", {})
     first, second = tensors(torch.float32, ((40, 3), (7,))), tensors(torch.float32, ((5,),), seed=1)
     mine = ours.Adam([{"params": first}], lr=0.1)
     gradients = Gradients(lambda k, t: t % 5 == 3 and k == 1)

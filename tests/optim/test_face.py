@@ -318,8 +318,10 @@ def test_where_no_kernel_can_be_made_the_eager_engine_steps_in(
 
     from thalweg.engines import registry
     from thalweg.engines.numba import launch as engine
+    from thalweg.optim.stepping.batches import arrangement
 
     monkeypatch.setattr(engine, "NumbaLaunch", fail)
+    monkeypatch.setattr(arrangement, "_arrangements", {})
     registry.warn_once.cache_clear()
     theirs, mine = pair(Case("Adam", {}))
     gradients = Gradients()

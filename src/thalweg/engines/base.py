@@ -11,7 +11,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -118,6 +118,7 @@ class Launch(ABC):
     """
 
     chunk_size: ClassVar[int | None] = None  # elements of a chunk; None for the tables' own
+    repeatable: ClassVar[bool] = False  # whether there is an `again`
     scalars: Any
 
     def __init__(
@@ -136,6 +137,13 @@ class Launch(ABC):
         by_channel = program.sums("channel_sum")
         self.blocks = Blocks(shapes, rows, by_channel, models, self.chunk_size)
         self._selections: dict[bytes, Any] = {}
+
+    def again(self) -> Self:
+        """The same launch over other tensors, with what is worked out for their shapes shared.
+
+        This one must not have stepped; its scalars are copied, and its addresses are not.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def __call__(self, threads: int = 1) -> None:
@@ -196,6 +204,7 @@ class HostLaunch(Launch):
     """
 
     scalars: Floats
+    updates: Floats
 
     def __init__(
         self,
@@ -206,12 +215,15 @@ class HostLaunch(Launch):
         models: Ints | None = None,
     ) -> None:
         super().__init__(program, formats, shapes, rows, models)
-        self.scalars = np.zeros((self.row_count, len(program.scalars)))
-        self.updates: Floats = np.zeros((self.row_count, len(program.updates)))
         self.moving: Ints | None = None
-        self._steps = self.scalars[:, -1]
-        self._slots = self.scalars[:, -1 - len(program.updates) : -1]
         self._has_updates = bool(program.updates)
+        self._own(np.zeros((self.row_count, len(program.scalars))))
+
+    def _own(self, scalars: Floats) -> None:
+        """Take these scalars, and room for updates of them."""
+        updates = len(self.program.updates)
+        self.scalars, self.updates = scalars, np.zeros((self.row_count, updates))
+        self._steps, self._slots = scalars[:, -1], scalars[:, -1 - updates : -1]
 
     def write(self, first: str, values: Floats) -> None:
         column = self.program.scalars.index(first)
@@ -301,4 +313,4 @@ class KernelCache(Generic[Kernel]):
 
 def device_type(device: Device) -> str:
     """The type of a device without its number: "cuda" of "cuda:1"."""
-    return str(device).partition(":")[0]
+    return device.partition(":")[0] if isinstance(device, str) else device.type

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,14 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+_Byte = ctypes.c_char
+
 CHUNK = 16384  # elements: a chunk's arrays fit a core's second-level cache
+
+
+def address(table: Any) -> int:
+    """Where a contiguous array begins, in a third of the time of its `ctypes.data`."""
+    return ctypes.addressof(_Byte.from_buffer(table)) if table.size else 0
 
 
 class Chunk(IntEnum):

@@ -7,14 +7,13 @@ from functools import cache
 from typing import Any, Unpack
 
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from .. import rules
 from ..errors import UsageError
 from ..rules.core import Rule
 from ..rules.names import TORCH
 from .optimizer import RuleOptimizer
-from .options import BUILTIN_DEFAULTS, BuiltinOptions, with_defaults
+from .options import BUILTIN_DEFAULTS, BuiltinOptions
 
 Number = float | Tensor
 Pair = tuple[Number, Number]
@@ -60,18 +59,17 @@ class BuiltinOptimizer(RuleOptimizer):
 
     common_options = BUILTIN_DEFAULTS
 
-    @_disable_dynamo
     def __init__(
         self, params: Iterable[Any], options: Mapping[str, Any], **common: Unpack[BuiltinOptions]
     ) -> None:
-        given = with_defaults(common, BUILTIN_DEFAULTS, type(self).__name__)
-        convention = given.pop("convention")
+        own: dict[str, Any] = {**common}
+        convention = own.pop("convention", TORCH)
         self._unset = {k: _plain(v) for k, v in options.items() if _is_unset(v)}
         defaults = {**options, **self._unset}
         if convention != TORCH:
             defaults["convention"] = convention
             defaults.update(self._defaults_of(defaults))
-        super().__init__(params, defaults, **given)
+        super().__init__(params, defaults, **own)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options select, without `maximize` and weight decay."""
@@ -133,7 +131,9 @@ class BuiltinOptimizer(RuleOptimizer):
             UsageError: an option is out of its range, this class does not have the convention, or
                 a parameter cannot be stepped.
         """
-        if isinstance(param_group, dict) and {"convention"} & {*param_group, *self.defaults}:
+        if isinstance(param_group, dict) and (
+            "convention" in param_group or "convention" in self.defaults
+        ):
             whole = {**self.defaults, **param_group}
             for option, value in self._defaults_of(whole).items():
                 param_group.setdefault(option, value)
@@ -169,20 +169,8 @@ class BuiltinOptimizer(RuleOptimizer):
         return found
 
 
-def constructor_arguments(local: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `BuiltinOptimizer`, from the `locals()` of a subclass's constructor."""
-    options = named_arguments({**local, "common": {}})
-    return {"params": options.pop("params"), "options": options, **local["common"]}
-
-
-def named_arguments(local: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments by name, from the `locals()` of a constructor."""
-    named = {k: v for k, v in local.items() if k not in ("self", "__class__", "common")}
-    return {**named, **local["common"]}
-
-
 def _is_unset(value: Any) -> bool:
-    return any(isinstance(x, Unset) for x in (value if isinstance(value, tuple) else (value,)))
+    return type(value) is Unset or (type(value) is tuple and Unset in map(type, value))
 
 
 def _plain(value: Any) -> Any:

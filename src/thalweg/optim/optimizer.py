@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # dtype, so they are accepted, stored in the groups and not used.
 SWITCHES = {"foreach": None, "capturable": False, "differentiable": False, "fused": None}
 
+_PRECISION = tuple(field.name for field in fields(StoragePrecision))
+_OWN_PRECISION = StoragePrecision()  # of the parameters
+
 _LABELS = {"lr": "learning rate", "eps": "epsilon value"}  # torch's words
 
 
@@ -80,18 +83,23 @@ class RuleOptimizer(torch.optim.Optimizer):
     skipped: int
     _in_backward: InBackward | None = None
 
-    @_disable_dynamo  # as torch's own: an optimizer is made outside of a compiled graph
     def __init__(
         self, params: Iterable[Any], defaults: dict[str, Any], **common: Unpack[CommonOptions]
+    ) -> None:
+        # As torch's own, an optimizer is made outside of a compiled graph.
+        begin = self._begin_untraced if torch.compiler.is_compiling() else self._begin
+        begin(params, defaults, common)
+
+    def _begin(
+        self, params: Iterable[Any], defaults: dict[str, Any], common: CommonOptions
     ) -> None:
         options = with_defaults(common, DEFAULTS, type(self).__name__)
         engine = options["engine"]
         if engine not in (AUTO, EAGER):
             registry.named(engine)
         self.engine, self.skip_nonfinite = engine, options["skip_nonfinite"]
-        self.precision = StoragePrecision(
-            **{f.name: options[f.name] for f in fields(StoragePrecision)}
-        )
+        given = {name: options[name] for name in _PRECISION if name in common}
+        self.precision = StoragePrecision(**given) if given else _OWN_PRECISION
         self.skipped = 0
         self._plan: Plan | None = None
         self._step_supports_amp_scaling = bool(
@@ -101,6 +109,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         self.check(defaults)  # before the parameters, as torch does
         # Not super(): the constructor of torch.optim.Adam and the like would come in between.
         torch.optim.Optimizer.__init__(self, params, defaults)
+
+    _begin_untraced = _disable_dynamo(_begin)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -118,16 +128,23 @@ class RuleOptimizer(torch.optim.Optimizer):
         a GPU stays there.
         """
         hyper: dict[str, float] = {}
+        pairs = self.pairs
         number = _traced if group.get("differentiable") else _waiting
         for option in self.defaults:
             value = group[option]
-            if option in self.pairs:
+            if option in pairs:
                 if not isinstance(value, Iterable):
                     raise UsageError(f"{option}={value!r} must be a pair of numbers")
-                hyper.update(zip(self.pairs[option], map(number, value), strict=False))
+                hyper.update(zip(pairs[option], map(number, value), strict=False))
+            elif type(value) is float:
+                hyper[option] = value
+            elif value is None:
+                continue
+            elif type(value) is bool:
+                hyper[option] = float(value)
             elif isinstance(value, Tensor) and value.numel() != 1:
                 raise UsageError(f"Tensor {option} must be 1-element, not {tuple(value.shape)}")
-            elif isinstance(value, Real | Tensor):
+            elif isinstance(value, (int, Tensor, Real)):  # the last, an abstract class, is slow
                 hyper[option] = number(value)
         return hyper
 
@@ -244,7 +261,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         hyper = self.hyper(group)
         rule = self.rule(group)
         for name in rule.defaults:
-            value = hyper.get(name, group.get(name))
+            value = hyper[name] if name in hyper else group.get(name)
             value = _number(value) if isinstance(value, Tensor) else value
             if trouble := rule.trouble_with(name, value, name in self.signed):
                 label = _LABELS.get(name, f"{name} value")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ...tape import Program
 from ..base import HostLaunch, KernelCache
 from ..formats import Format
 from ..stages import Stages
-from ..tables import Chunk, Floats, Ints
+from ..tables import Chunk, Floats, Ints, address
 from . import store
 from . import threads as team
 from .header import Header, Phase
@@ -43,6 +43,8 @@ class Selection(NamedTuple):
 class NumbaLaunch(HostLaunch):
     """A kernel of the CPU with its tables; the arguments are as of `Launch`."""
 
+    repeatable = True
+
     def __init__(
         self,
         program: Program,
@@ -54,19 +56,33 @@ class NumbaLaunch(HostLaunch):
     ) -> None:
         super().__init__(program, formats, shapes, rows, models)
         self._kernel = KERNELS.get(program, formats)
-        self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
         self._header: Ints = np.zeros(len(Header), np.int64)
         self._header[Header.SEED] = seed
-        self._header[Header.TICKETS] = self._tickets.ctypes.data
-        self._header[Header.POINTERS] = self.pointers.ctypes.data
-        self._header[Header.SCALARS] = self.scalars.ctypes.data
-        self._header[Header.UPDATES] = self.updates.ctypes.data
-        self._header_at = int(self._header.ctypes.data)
         self._sums: list[Floats] = []
         self._phases: list[tuple[int, int | None]] = []  # and of how many items each is
-        if program.middle:
-            self._reduce()
+        self._point()
         self.only(np.arange(len(shapes)))
+
+    def _point(self) -> None:
+        """Have the header point to the tables that are this launch's alone."""
+        header = self._header
+        self._tickets: Ints = np.zeros(16, np.int64)  # a cache line of its own
+        header[Header.TICKETS] = address(self._tickets)
+        header[Header.POINTERS] = address(self.pointers)
+        header[Header.SCALARS] = address(self.scalars)
+        header[Header.UPDATES] = address(self.updates)
+        self._header_at = address(header)
+        if self.program.middle:
+            self._reduce()
+
+    def again(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.pointers = np.zeros(self.pointers.shape, np.int64)
+        other._own(self.scalars.copy())
+        other._header = self._header.copy()
+        other._point()
+        return other
 
     def _reduce(self) -> None:
         """Room for the sums of every block, tensor and model, and what is done in which order."""
@@ -86,7 +102,7 @@ class NumbaLaunch(HostLaunch):
         header, tables = self._header, (blocks.table, *self._sums)
         columns = (Header.TENSORS, Header.PARTIALS, Header.TOTALS, Header.MODEL_TOTALS)
         for column, table in zip(columns, tables, strict=True):
-            header[column] = table.ctypes.data
+            header[column] = address(table)
         header[Header.TENSOR_COUNT] = tensors
 
     def _selection(self, tensors: Ints) -> Selection:
@@ -108,7 +124,7 @@ class NumbaLaunch(HostLaunch):
         for sums in self._sums:
             sums[:] = 0.0  # what stands still adds nothing to those over all tensors
         self._header[Header.COUNT] = len(self._last)
-        self._header[Header.CHUNKS] = self._last.ctypes.data
+        self._header[Header.CHUNKS] = address(self._last)
 
     def _run(self, threads: int) -> None:
         threads = min(threads, self._threads)
@@ -125,7 +141,7 @@ class NumbaLaunch(HostLaunch):
             chunks = self._last if phase == self._phases[-1][0] else self._chunks
             self._tickets[0] = 0
             header[_COUNT] = len(chunks) if items is None else items
-            header[_CHUNKS] = chunks.ctypes.data
+            header[_CHUNKS] = address(chunks)
             header[_PHASE] = phase
             team.run(self._kernel, self._header_at, threads)
 

@@ -14,8 +14,6 @@ from ..builtin import (
     BuiltinOptimizer,
     Number,
     Pair,
-    constructor_arguments,
-    named_arguments,
     unset,
 )
 from ..options import BuiltinOptions
@@ -52,7 +50,20 @@ class Adam(BuiltinOptimizer, torch.optim.Adam):
         decoupled_weight_decay: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "foreach": foreach,
+            "maximize": maximize,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         own = self.find("amsgrad" if group["amsgrad"] else "adam", group)
@@ -84,7 +95,21 @@ class AdamW(Adam, torch.optim.AdamW):
         fused: bool | None = None,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**named_arguments(locals()), decoupled_weight_decay=True)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            foreach=foreach,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+            **common,
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -115,7 +140,17 @@ class Adamax(BuiltinOptimizer, torch.optim.Adamax):
         capturable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("adamax", group)
@@ -146,7 +181,19 @@ class NAdam(BuiltinOptimizer, torch.optim.NAdam):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum_decay": momentum_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("nadam", group)
@@ -176,7 +223,18 @@ class RAdam(BuiltinOptimizer, torch.optim.RAdam):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("radam", group)

@@ -13,7 +13,6 @@ from ...rules.core import Rule
 from ..builtin import (
     BuiltinOptimizer,
     Number,
-    constructor_arguments,
     unset,
 )
 from ..options import BuiltinOptions
@@ -47,7 +46,18 @@ class Adagrad(BuiltinOptimizer, torch.optim.Adagrad):
         fused: bool | None = None,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+            "eps": eps,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, options, **common)
         for index, group in enumerate(self.param_groups):  # torch creates this state here too
             rule, hyper = self.rule(group), self.hyper(group)
             for parameter in group["params"]:
@@ -86,7 +96,17 @@ class Adadelta(BuiltinOptimizer, torch.optim.Adadelta):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "rho": rho,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "capturable": capturable,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("adadelta", group)
@@ -121,7 +141,19 @@ class RMSprop(BuiltinOptimizer, torch.optim.RMSprop):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "alpha": alpha,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "centered": centered,
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         centered = "_centered" if group["centered"] else ""

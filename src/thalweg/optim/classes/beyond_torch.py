@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from ... import rules
 from ...rules.core import Rule
-from ..builtin import BuiltinOptimizer, Number, Pair, Unset, constructor_arguments, unset
+from ..builtin import BuiltinOptimizer, Number, Pair, Unset, unset
 from ..options import BuiltinOptions
 from .adam import MOMENTS
 
@@ -43,9 +43,17 @@ class Lion(BuiltinOptimizer):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        whole = constructor_arguments(locals())
-        whole["options"]["decoupled_weight_decay"] = True
-        super().__init__(**whole)
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "decoupled_weight_decay": True,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("lion", group)
@@ -85,7 +93,18 @@ class LARS(BuiltinOptimizer):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "eps": eps,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("lars", group)
@@ -121,7 +140,17 @@ class LAMB(BuiltinOptimizer):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("lamb", group)
@@ -165,7 +194,19 @@ class AdamP(BuiltinOptimizer):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "delta": delta,
+            "wd_ratio": wd_ratio,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("adamp", group)

@@ -14,7 +14,6 @@ from ..builtin import (
     BuiltinOptimizer,
     Number,
     Pair,
-    constructor_arguments,
     unset,
 )
 from ..options import BuiltinOptions
@@ -52,7 +51,18 @@ class SGD(BuiltinOptimizer, torch.optim.SGD):
         fused: bool | None = None,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         if group["nesterov"] and group["dampening"] != 0:
@@ -91,7 +101,18 @@ class ASGD(BuiltinOptimizer, torch.optim.ASGD):
         capturable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("asgd", group)
@@ -121,7 +142,16 @@ class Rprop(BuiltinOptimizer, torch.optim.Rprop):
         differentiable: bool = False,
         **common: Unpack[BuiltinOptions],
     ) -> None:
-        super().__init__(**constructor_arguments(locals()))
+        options = {
+            "lr": lr,
+            "etas": etas,
+            "step_sizes": step_sizes,
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, options, **common)
 
     def base(self, group: Mapping[str, Any]) -> Rule:
         return self.find("rprop", group)

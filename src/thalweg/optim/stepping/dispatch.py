@@ -16,7 +16,8 @@ from ...engines.registry import AUTO, EAGER, NONE_FAILED
 from ...errors import UsageError
 from ...rules.core import Rule
 from ...tape import THETA, trace
-from .audit.libtorch import fits, is_plain
+from .audit.audit import asks_libtorch
+from .audit.libtorch import PLAIN, fits, is_plain
 from .batches.base import Item
 from .batches.global_norm import measures_all
 from .dtensor import local
@@ -30,6 +31,42 @@ def trouble_with(engine: Engine, parameter: Tensor) -> str:
     """What keeps an engine from stepping a parameter; empty if nothing does."""
     memory = local(parameter)
     return engine.trouble_with_device(memory.device) or trouble_in_memory(memory)
+
+
+def engine_unasked(
+    rule: Rule, items: Sequence[Item], engine: str, failed: Mapping[str, str] = NONE_FAILED
+) -> Engine | None:
+    """The engine whose one launch may take all of these without each being asked for reasons.
+
+    They are alike as far as Python sees cheaply. All else that a kernel needs the compiled audit
+    asks of every tensor before the first step, as it does before any; only where it objects is
+    there something to find out, which `divide` does.
+
+    Args:
+        rule, items, engine, failed: as of `divide`.
+    """
+    if engine == EAGER or not asks_libtorch():
+        return None
+    first = items[0]
+    if first.parameter.is_complex() or not all(map(_in_one_part, first.formats.values())):
+        return None
+    numbers = [first.keys[slot] for slot in rule.scalars]
+    precisions = [first.state[key].dtype for key in numbers]
+    keys = [*first.keys.values(), *["step"] * first.counts]
+    for parameter, _, state, _, _, _, formats in items:
+        if type(parameter) not in PLAIN or not (parameter.is_cpu and parameter.is_contiguous()):
+            return None
+        if formats != first.formats or not all(type(state[key]) in PLAIN for key in keys):
+            return None
+        if numbers and [state[key].dtype for key in numbers] != precisions:
+            return None
+    required = None if engine == AUTO else registry.named(engine)
+    return _engine_for(rule, first, required, failed)
+
+
+def _in_one_part(name: str) -> bool:
+    """Whether an engine knows this format, and arrays in it lie in one tensor each."""
+    return name in FORMATS and len(FORMATS[name].parts) == 1
 
 
 def divide(

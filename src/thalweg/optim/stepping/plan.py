@@ -24,8 +24,9 @@ from .batches.differentiable import Graph, in_graph
 from .batches.eager import Eager
 from .batches.global_norm import Together, gathered, measures_all
 from .batches.gpu import DeviceBatch
+from .batches.kernel import KernelBatch
 from .batches.sparse import Rows, Whole, begins_at_rest, refusal, steps_by_rows
-from .dispatch import divide
+from .dispatch import Launches, divide, engine_unasked
 from .dtensor import Shards, local
 from .modes import watched
 from .precision import COMPENSATION, StoragePrecision, check_memory, named
@@ -33,7 +34,9 @@ from .precision import COMPENSATION, StoragePrecision, check_memory, named
 if TYPE_CHECKING:
     from ..optimizer import RuleOptimizer
 
-_SETTLED = (float, int, str, type(None))  # what cannot change without being replaced
+_SETTLED = frozenset(
+    (float, int, bool, str, type(None))
+)  # what cannot change without being replaced
 
 
 class Group:
@@ -42,6 +45,8 @@ class Group:
     def __init__(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> None:
         self.parameters = list(group["params"])
         self.rule = optimizer.rule(group)
+        self.measures = bool(trace(self.rule).middle)
+        self.stateless: dict[torch.dtype, Item] = {}  # an item of each dtype that has no state
         self.see(optimizer, group)
 
     def see(self, optimizer: RuleOptimizer, group: Mapping[str, Any]) -> None:
@@ -49,9 +54,19 @@ class Group:
         self.pick = itemgetter("params", *optimizer.defaults)
         self.options = self.pick(group)[1:]
         parts = chain.from_iterable(x if type(x) is tuple else (x,) for x in self.options)
-        self.settled = all(isinstance(x, _SETTLED) for x in parts)
+        self.settled = _SETTLED.issuperset(map(type, parts))
         self.hyper = optimizer.hyper(group)
         self.differentiable = bool(group.get("differentiable"))
+
+    def begin(self, optimizer: RuleOptimizer, parameter: Tensor, index: int) -> Item:
+        """A parameter with its state; `index` is the number of this group."""
+        like = self.stateless.get(parameter.dtype)
+        if like is not None:
+            return like._replace(parameter=parameter, state={})
+        item = begin(optimizer, parameter, index, self.rule, self.hyper)
+        if not item.state:
+            self.stateless[parameter.dtype] = item
+        return item
 
     def same(self, group: Mapping[str, Any]) -> bool:
         """Whether the options are what they were, for sure."""
@@ -83,6 +98,7 @@ class Plan:
         self.shards = Shards()
         found: dict[tuple[Rule, torch.dtype, type[Eager] | None], list[Item]] = defaultdict(list)
         for index, group in enumerate(self.groups):
+            alike: dict[tuple[torch.dtype, type[Eager] | None], list[Item]] = {}
             for parameter in group.parameters:
                 if parameter.grad is None and parameter not in known:
                     self.idle.append(parameter)
@@ -91,16 +107,19 @@ class Plan:
                     if parameter.grad is not None:
                         way = _special(optimizer, parameter, group)
                     self.ways[parameter] = way
-                    if not self.watched:
+                    if way is not None and not self.watched:
                         _check_memory(parameter)
-                    item = begin(optimizer, parameter, index, group.rule, group.hyper)
+                    item = group.begin(optimizer, parameter, index)
                     if way in (Rows, Graph) and not item.plain:
                         raise UsageError(_NOT_PLAIN)
                     # What is measured of a tensor is measured of the whole DTensor, and what
                     # gradients flow through is the DTensor itself.
-                    if way is None and not trace(group.rule).middle:
+                    if way is None and not group.measures:
                         item = self.shards.part(item)
-                    found[group.rule, parameter.dtype, way].append(item)
+                    sort = parameter.dtype, way
+                    if sort not in alike:
+                        alike[sort] = found[group.rule, *sort]
+                    alike[sort].append(item)
         self.batches: list[Batch] = []
         for (rule, _, way), items in gathered(found, engine).items():
             if way is not None:
@@ -172,10 +191,31 @@ class Plan:
             chosen: the engine, as of `divide`.
             failed: as of `divide`.
         """
+        engine = engine_unasked(rule, items, chosen, failed)
+        if engine is not None:
+            batches = self._made(rule, [(engine, [*items])], [], precision, chosen, failed)
+            launched = [batch for batch in batches if isinstance(batch, KernelBatch)]
+            if all(batch.gather() is not None for batch in launched):
+                return batches
+        if not self.watched:
+            for item in items:
+                _check_memory(item.parameter)
+        return self._made(rule, *divide(rule, items, chosen, failed), precision, chosen, failed)
+
+    def _made(
+        self,
+        rule: Rule,
+        launches: Launches,
+        slow: list[Item],
+        precision: StoragePrecision,
+        chosen: str,
+        failed: Mapping[str, str],
+    ) -> list[Batch]:
+        """The batches of these launches, and of parameters that no engine takes."""
         hypers = [group.hyper for group in self.groups]
-        launches, slow = divide(rule, items, chosen, failed)
         whole = Together if measures_all(rule) else Eager
         if whole is Together and (slow or len(launches) > 1):
+            items = [*chain.from_iterable(alike for _, alike in launches), *slow]
             return [Together(rule, items, hypers, precision)]
         batches: list[Batch] = []
         for engine, alike in launches:
@@ -227,7 +267,7 @@ def begin(
     if counts:
         begun = 0 if optimizer.counts_steps else taken
         state["step"] = _count(state.get("step", begun))
-        taken = int(state["step"])
+        taken = int(state["step"].item())
     for slot, key in keys.items():
         value = state.get(key)
         if value is None:
@@ -302,4 +342,6 @@ def _number(value: Any) -> Tensor:
     else:
         wide = torch.get_default_dtype() == torch.float64
         dtype = torch.float64 if wide else torch.float32
+    if isinstance(value, int | float):
+        return torch.tensor(value, dtype=dtype, device="cpu")
     return torch.as_tensor(value, dtype=dtype, device="cpu").detach().reshape(())

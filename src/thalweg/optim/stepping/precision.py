@@ -98,12 +98,10 @@ class StoragePrecision:
         storage = self.slot(p, value)
         if isinstance(value, Tensor) and value.layout == torch.sparse_coo:
             value = value.to_dense()  # a momentum that torch has begun sparse
-        if not isinstance(value, int | float):
-            check_array(p, key, value)
+        if isinstance(value, (int, float)):
+            value = _filled(p, storage, value)
         else:
-            number = complex(value, value) if p.is_complex() else value  # two reals alike
-            dtype = p.dtype if p.is_complex() else getattr(torch, _plain(storage))
-            value = torch.full_like(p, number, dtype=dtype, memory_format=torch.preserve_format)
+            check_array(p, key, value)
         if storage == INT8:
             if value.dtype == torch.int8:
                 state[key + SCALE] = _scales(p, key, state)
@@ -111,10 +109,10 @@ class StoragePrecision:
                 state[key], state[key + SCALE] = encode(value.float(), _MIDDLE)
         elif value.dtype == torch.int8:  # codes, which another state_dtype has left
             scales = _scales(p, key, state)
-            state[key] = decode(value, scales).to(getattr(torch, _plain(storage)))
+            state[key] = decode(value, scales).to(_beginning(storage))
             del state[key + SCALE]
         else:
-            dtype = value.dtype if value.is_complex() else getattr(torch, _plain(storage))
+            dtype = value.dtype if value.is_complex() else _beginning(storage)
             state[key] = value if value.dtype == dtype else value.to(dtype)
         return storage
 
@@ -329,6 +327,22 @@ def _stream(seed: int) -> int:
     return int(_mix(_mix(torch.tensor(seed & _WORD, device="cpu"), 0), seed >> 32 & _WORD))
 
 
+def _filled(p: Tensor, storage: str, number: float) -> Tensor:
+    """An array laid out as the parameter is, in the dtype in which its format begins."""
+    if p.is_complex():  # two reals alike
+        return torch.full_like(p, complex(number, number), memory_format=torch.preserve_format)
+    dtype = _beginning(storage)
+    if number == 0:
+        return torch.zeros_like(p, dtype=dtype, memory_format=torch.preserve_format)
+    return torch.full_like(p, number, dtype=dtype, memory_format=torch.preserve_format)
+
+
+@cache
+def _beginning(storage: str) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, _plain(storage))
+    return dtype
+
+
 def _plain(storage: str) -> str:
     """The dtype in which a state of this format begins, or is kept in one array."""
     return FLOAT32 if storage == INT8 else FORMATS[storage].parts[0]
@@ -336,4 +350,9 @@ def _plain(storage: str) -> str:
 
 def named(x: Tensor) -> str:
     """The name of a tensor's dtype, or of that of its real and imaginary parts."""
-    return str(x.dtype.to_real()).removeprefix("torch.")
+    return _name(x.dtype)
+
+
+@cache
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype.to_real()).removeprefix("torch.")

@@ -9,6 +9,7 @@ asked through Python.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from importlib.util import find_spec
 
@@ -16,16 +17,31 @@ import numpy as np
 import torch
 
 from . import tables as t
-from .compiled import CompiledAudit
+from .compiled import Blank, CompiledAudit
 from .libtorch import Layout, layout
 from .python import PlainAudit
-from .subjects import Array, Audit, Number, Subjects
+from .subjects import Audit, Number, Part, Subjects
 
 
-def make_audit(subjects: Subjects) -> Audit:
-    """The compiled audit, or where that is not to be had the one in Python."""
+def make_audit(subjects: Subjects, blanks: dict[Hashable, Blank], key: Hashable) -> Audit:
+    """The compiled audit, or where that is not to be had the one in Python.
+
+    Args:
+        subjects: what is audited.
+        blanks: for audits of subjects that differ in nothing but where their tensors are.
+        key: of its own among these.
+    """
     known = _proved()
-    return PlainAudit(subjects) if known is None else CompiledAudit(subjects, known)
+    if known is None:
+        return PlainAudit(subjects)
+    if key not in blanks:
+        blanks[key] = Blank(subjects, known)
+    return CompiledAudit(subjects, blanks[key])
+
+
+def asks_libtorch() -> bool:
+    """Whether tensors are asked by the compiled audit."""
+    return _proved() is not None
 
 
 @cache
@@ -45,14 +61,16 @@ def _agrees(known: Layout) -> bool:
     pointers = np.zeros((len(shapes), 2), np.int64)
     subjects = Subjects(
         parameters,
-        [Array(k, x, 0) for k, x in enumerate(parameters)],
+        [[Part(0, False)]],
+        parameters,
         [Number(0, x, 0) for x in numbers],
         [{"step": numbers[0]}],
         pointers,
         1,
     )
-    audit, gradients = CompiledAudit(subjects, known), [x.clone() for x in parameters]
-    said = [audit.examine([*gradients])]
+    audit = CompiledAudit(subjects, Blank(subjects, known))
+    gradients = [x.clone() for x in parameters]
+    said = [audit.examine([*gradients]), audit.survey(), audit.examine([*gradients])]
     audit.advance()
     parameters[1].untyped_storage().resize_(0)
     said.append(audit.examine([*gradients]))
@@ -60,7 +78,7 @@ def _agrees(known: Layout) -> bool:
     same = np.delete(pointers, 1, 0).tolist() == expected[:1] + expected[2:]
     written = [x._version for x in (*parameters, *numbers)]
     return (
-        said == [t.FINE, t.CHANGED]
+        said == [t.MOVED, True, t.FINE, t.CHANGED]
         and same
         and [float(x) for x in numbers] == [1.0, 1.0]
         and written == [1] * len(written)

@@ -180,6 +180,7 @@ def pattern_fault(header: int) -> int:
     gradients, resting = integer(header, t.GRADIENTS), integer(header, t.RESTING)
     for k in range(integer(header, t.ITEMS)):
         gradient = call_for_word(integer(header, t.LIST_ITEM), gradients, k)
+        prefetch(gradient)
         if (gradient == integer(header, t.NOTHING)) != (integer(resting, k) != 0):
             return True
     return False
@@ -200,6 +201,18 @@ def fetch(header: int, k: int, end: int) -> None:
         row = integer(header, t.TENSORS) + 8 * t.ROW * (k + 4)
         impl = integer_at(integer(row, t.OBJECT) + integer(header, t.CELL_AT))
         prefetch(integer_at(impl + 16))  # its storage, so far; anything may be asked to be fetched
+
+
+def fetch_gradient(header: int, k: int, ahead: int) -> None:
+    """The same for a gradient; `pattern_fault` has had the Python objects fetched."""
+    if k + ahead < integer(header, t.ITEMS) and not integer(integer(header, t.RESTING), k + ahead):
+        gradient = call_for_word(
+            integer(header, t.LIST_ITEM), integer(header, t.GRADIENTS), k + ahead
+        )
+        impl = integer_at(gradient + integer(header, t.CELL_AT))
+        prefetch(impl)
+        prefetch(impl + 64)
+        prefetch(impl + 128)
 
 
 def written_fault(header: int) -> int:
@@ -232,6 +245,7 @@ def audit(header: int) -> int:
     if kind:
         return kind
     for k in range(integer(header, t.ITEMS)):
+        fetch_gradient(header, k, 8)
         row = integer(header, t.TENSORS) + 8 * t.ROW * k
         if not integer(integer(header, t.RESTING), k):
             kind = gradient_fault(header, row, k)
@@ -268,9 +282,63 @@ def advance(header: int) -> None:
             renew(header, row, k - items - arrays)
 
 
+def swap(table: int, first: int, second: int) -> None:
+    """Exchange two integers of a table."""
+    kept = integer(table, first)
+    put_integer(table + 8 * first, integer(table, second))
+    put_integer(table + 8 * second, kept)
+
+
+def sift(starts: int, stops: int, root: int, count: int) -> None:
+    """Sink an entry of two tables, which are a heap by the first of them but for it."""
+    child = 2 * root + 1
+    while child < count:
+        if child + 1 < count and integer(starts, child + 1) > integer(starts, child):
+            child += 1
+        if integer(starts, root) >= integer(starts, child):
+            return
+        swap(starts, root, child)
+        swap(stops, root, child)
+        root = child
+        child = 2 * root + 1
+
+
+def sort(starts: int, stops: int, count: int) -> None:
+    """Bring two tables into the order of the first."""
+    for k in range(count // 2):
+        sift(starts, stops, count // 2 - 1 - k, count)
+    for k in range(count - 1):
+        swap(starts, 0, count - 1 - k)
+        swap(stops, 0, count - 1 - k)
+        sift(starts, stops, 0, count - 1 - k)
+
+
+def survey(header: int) -> int:
+    """Note where the memory is that a step writes to; OVERLAP where two share any of it."""
+    items, rows = integer(header, t.ITEMS), integer(header, t.TENSORS)
+    starts, stops, count = integer(header, t.STARTS), integer(header, t.STOPS), 0
+    for k in range(items):  # their gradients are held against the new places
+        put_integer(rows + 8 * (t.ROW * k + t.ADDRESS), t.NOWHERE)
+    for k in range(items, items + integer(header, t.ARRAYS) + integer(header, t.NUMBERS)):
+        row = rows + 8 * t.ROW * k
+        if integer(row, t.BYTES) and not integer(integer(header, t.RESTING), integer(row, t.OWNER)):
+            put_integer(starts + 8 * count, integer(row, t.ADDRESS))
+            put_integer(stops + 8 * count, integer(row, t.ADDRESS) + integer(row, t.BYTES))
+            count += 1
+    sort(starts, stops, count)
+    put_integer(header + 8 * t.SPANS, count)
+    for k in range(1, count):
+        if integer(stops, k - 1) > integer(starts, k):
+            return t.OVERLAP
+    return t.FINE
+
+
 def kernel(header: int) -> None:
     """Do the header's task."""
-    if integer(header, t.TASK) == t.ADVANCE:
+    task = integer(header, t.TASK)
+    if task == t.ADVANCE:
         advance(header)
+    elif task == t.SURVEY:
+        put_integer(header + 8 * t.KIND, survey(header))
     else:
         put_integer(header + 8 * t.KIND, audit(header))

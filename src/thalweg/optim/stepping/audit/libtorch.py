@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PLAIN = (Tensor, torch.nn.Parameter)  # the types of tensors that do nothing of their own
 QUESTIONS = (
     "data_ptr",
     "dim",
@@ -80,7 +81,7 @@ def plain_keys(device: str) -> int:
 
 def is_plain(x: Tensor) -> bool:
     """Whether a kernel may read a tensor's numbers where they lie."""
-    if type(x) not in (Tensor, torch.nn.Parameter) or x.layout != torch.strided:
+    if type(x) not in PLAIN or x.layout != torch.strided:
         return False
     return x.device.type in ("cpu", "cuda") and dispatch_keys(x) == plain_keys(x.device.type)
 

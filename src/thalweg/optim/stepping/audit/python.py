@@ -26,17 +26,17 @@ class PlainAudit:
     def __init__(self, subjects: Subjects) -> None:
         self.subjects = subjects
         self._shapes = [_description(p) for p in subjects.parameters]
-        self._descriptions = [_description(x) for _, x in subjects.written]
+        self._owners, self._tensors = subjects.owners, subjects.written
+        models = [*subjects.models, *(n.tensor for n in subjects.numbers)]
+        self._expected = list(map(_expected, self._tensors, models))
         self._entries = [list(state.values()) for state in subjects.states]
         self._values = [float(n.tensor) for n in subjects.numbers]
         self._resting = [False] * len(subjects.parameters)
         self._addresses: list[int] = []
-        self._written()
-        self.survey()
+        self.spans = Spans(*np.zeros((2, 0), np.int64))
 
     def rest(self, resting: Sequence[bool]) -> None:
-        self._resting = list(resting)
-        self.survey()
+        self._resting, self._addresses = list(resting), []  # to be surveyed anew
 
     def examine(self, gradients: Gradients) -> int:
         for state, held in zip(self.subjects.states, self._entries, strict=True):
@@ -59,30 +59,27 @@ class PlainAudit:
     def _written(self) -> int:
         """What is found of parameters and states."""
         addresses = []
-        for (owner, x), known in zip(self.subjects.written, self._descriptions, strict=True):
+        for owner, x, known in zip(self._owners, self._tensors, self._expected, strict=True):
             if not self._resting[owner] and _description(x) != known:
                 return t.CHANGED
             addresses.append(0 if self._resting[owner] else x.data_ptr())
         for number, value in zip(self.subjects.numbers, self._values, strict=True):
             if not self._resting[number.owner] and float(number.tensor) != value == value:
                 return t.VALUE
-        for array, address in zip(self.subjects.arrays, addresses, strict=False):
-            self.subjects.pointers[array.owner, array.column] = address
+        for (owner, part), address in zip(self.subjects.cells, addresses, strict=False):
+            self.subjects.pointers[owner, part.column] = address
         moved, self._addresses = addresses != self._addresses, addresses
         return t.MOVED if moved else t.FINE
 
     def survey(self) -> bool:
-        written, addresses = self.subjects.written, self._addresses
-        own = [
-            (address, x.nbytes)
-            for address, (owner, x) in zip(addresses, written, strict=True)
-            if not self._resting[owner]
-        ]
+        tables = zip(self._addresses, self._owners, self._tensors, strict=True)
+        own = [(start, x.nbytes) for start, owner, x in tables if not self._resting[owner]]
         self.spans = Spans(*np.array(own, np.int64).reshape(-1, 2).T)
         return self.spans.apart
 
     def advance(self) -> None:
-        going = [x for owner, x in self.subjects.written if not self._resting[owner]]
+        pairs = zip(self._owners, self._tensors, strict=True)
+        going = [x for owner, x in pairs if not self._resting[owner]]
         for k, (owner, x, source) in enumerate(self.subjects.numbers):
             if self._resting[owner]:
                 continue
@@ -93,6 +90,12 @@ class PlainAudit:
                 made.value = self._values[k]
         # Autograd must know, to refuse a backward pass through values that are no longer there.
         torch.autograd.graph.increment_version(going)
+
+
+def _expected(x: Tensor, model: Tensor) -> tuple[Any, ...] | None:
+    """What the description of a tensor must be."""
+    description = _description(model)
+    return description and (x.dtype, *description[1:])
 
 
 def _description(x: Tensor) -> tuple[Any, ...] | None:

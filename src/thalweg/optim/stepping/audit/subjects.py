@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,18 +13,16 @@ from ....engines.tables import Ints
 Gradients = list[Tensor | None]
 
 
-class Array(NamedTuple):
-    """A parameter, or a part of its state, that a kernel steps.
+class Part(NamedTuple):
+    """Of an array of every item, one of the tensors in which it lies.
 
     Attributes:
-        owner: the number of its item.
-        tensor: where it lies.
         column: of its address in the kernel's table of pointers.
+        scales: whether it holds scales of blocks; else it is in sizes and strides as its parameter.
     """
 
-    owner: int
-    tensor: Tensor
     column: int
+    scales: bool
 
 
 class Number(NamedTuple):
@@ -47,7 +44,8 @@ class Subjects(NamedTuple):
 
     Attributes:
         parameters: of all items; a gradient must be as its parameter is.
-        arrays: the parameters again, and the arrays of the state.
+        parts: of every array that a step writes to: the parameters again, and those of the state.
+        arrays: the tensors of the first array, all parts of each item in turn; then of the next.
         numbers: those that a step renews.
         states: of all items.
         pointers: the kernel's table, a row for each item.
@@ -55,26 +53,45 @@ class Subjects(NamedTuple):
     """
 
     parameters: Sequence[Tensor]
-    arrays: Sequence[Array]
+    parts: Sequence[Sequence[Part]]
+    arrays: Sequence[Tensor]
     numbers: Sequence[Number]
     states: Sequence[dict[str, Any]]
     pointers: Ints
     column: int
 
     @property
-    def written(self) -> list[tuple[int, Tensor]]:
-        """All that a step writes to, and the number of its item."""
-        return [(owner, x) for owner, x, _ in chain(self.arrays, self.numbers)]
+    def cells(self) -> list[tuple[int, Part]]:
+        """Of each of `arrays` the number of its item, and which part it is."""
+        items = range(len(self.parameters))
+        return [(k, part) for parts in self.parts for k in items for part in parts]
+
+    @property
+    def models(self) -> list[Tensor]:
+        """Of each of `arrays` the tensor whose sizes, strides and device it must have, and keep."""
+        pairs = zip(self.cells, self.arrays, strict=True)
+        return [x if part.scales else self.parameters[k] for (k, part), x in pairs]
+
+    @property
+    def written(self) -> list[Tensor]:
+        """All that a step writes to."""
+        return [*self.arrays, *(number.tensor for number in self.numbers)]
+
+    @property
+    def owners(self) -> list[int]:
+        """The number of the item of each of `written`."""
+        return [k for k, _ in self.cells] + [number.owner for number in self.numbers]
 
 
 class Audit(Protocol):
     """Compares tensors with what they were, and counts the steps that were taken.
 
-    Attributes:
-        spans: the memory that a step writes to.
+    To begin with, all have moved: what is written is surveyed before a first step.
     """
 
-    spans: Spans
+    @property
+    def spans(self) -> Spans:
+        """The memory that a step writes to."""
 
     def rest(self, resting: Sequence[bool]) -> None:
         """From now on these items have no gradient."""

@@ -13,7 +13,7 @@ GRADIENTS, ITEMS, ARRAYS, NUMBERS = 3, 4, 5, 6
 TENSORS, RESTING = 7, 8  # the table of tensors; for each item whether it has no gradient
 STATES, ENTRIES, STATE_COUNT = 9, 10, 11  # (dict, its first entry, how many), and all entries
 EXPECTED, SOURCES = 12, 13  # of the numbers: the value, and where a step's new one is, or 0
-STARTS, STOPS, SPANS = 14, 15, 16  # the memory that a step writes to, in order
+STARTS, STOPS, SPANS = 14, 15, 16  # the memory that a step writes to, in order, and how many
 # What is known of this process, see `libtorch`.
 TYPE_AT, CELL_AT, KEYS_AT, COUNTER_AT, VERSION_AT, WORDS_AT, WORDS = 17, 18, 19, 20, 21, 22, 23
 ARRAY_KEYS, NUMBER_KEYS = 24, 25
@@ -30,11 +30,13 @@ NOTED = 7  # room for the words that describe it, or 0
 ENDS, ADDRESS, COUNTER = 8, 9, 10  # found: bytes of storage up to its end, its memory, its counter
 POINTER = 11  # where in the kernel's table of pointers its address belongs
 ROW = 12  # integers in all
+NOWHERE = -1  # the address of a tensor that was not found yet
 
 # What an audit finds: all as it was; another entry in a state; another tensor; memory elsewhere;
-# gradients of other items; a gradient that cannot be read where it lies; another number.
-FINE, ENTRY, CHANGED, MOVED, PATTERN, GRADIENT, VALUE = range(7)
+# gradients of other items; a gradient that cannot be read where it lies; another number; what a
+# step writes to overlaps.
+FINE, ENTRY, CHANGED, MOVED, PATTERN, GRADIENT, VALUE, OVERLAP = range(8)
 
-AUDIT, ADVANCE = 0, 1  # the tasks
+AUDIT, ADVANCE, SURVEY = range(3)  # the tasks
 
 NAMES = {name: value for name, value in vars().items() if isinstance(value, int)}

@@ -37,21 +37,20 @@ class HostBatch(KernelBatch):
         apart: bool = False,
     ) -> None:
         super().__init__(engine, rule, items, precision, apart)
-        scalars = self.launch.scalars
-        for group in set(self.group_of_row.tolist()):
+        scalars, arranged = self.launch.scalars, self.arranged
+        for group in arranged.rows_of_group:
             self.follow(group, hypers[group])
         numbers = [Number(k, i.state["step"], 0) for k, i in enumerate(items) if i.counts]
-        for column, key in enumerate(self.keys, start=self.width):
-            places = scalars[:, column].ctypes.data + scalars.strides[0] * self.row_of_item
+        for column, key in enumerate(arranged.updated, start=arranged.width):
+            places = scalars[:, column].ctypes.data + scalars.strides[0] * arranged.row_of_item
             numbers += [Number(k, i.state[key], int(places[k])) for k, i in enumerate(items)]
         self.watch(numbers)
 
     def follow(self, group: int, hyper: Hyper) -> None:
-        mine = self.group_of_row == group
-        if mine.any():
-            names = self.program.scalars[: self.width]
-            numbers = (hyper[name] for name in names)
-            self.launch.scalars[mine, : self.width] = [_detached(x) for x in numbers]
+        rows, width = self.arranged.rows_of_group.get(group), self.arranged.width
+        if rows is not None:
+            numbers = [_detached(hyper[name]) for name in self.program.scalars[:width]]
+            self.launch.scalars[rows, :width] = numbers
 
     def numbers_hold(self) -> bool:
         return True  # all are on the CPU, and audited

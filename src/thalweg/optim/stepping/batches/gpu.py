@@ -48,20 +48,19 @@ class DeviceBatch(KernelBatch):
         capturable: bool = False,
     ) -> None:
         super().__init__(engine, rule, items, precision, apart)
-        device = self.parameters[0].device
-        self.numbers, self.sent = np.zeros((len(self.group_of_row), self.width)), False
+        arranged, device = self.arranged, self.parameters[0].device
+        self.numbers, self.sent = np.zeros((len(arranged.group_of_row), arranged.width)), False
         self.live: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.rows_of_group: dict[int, Tensor] = {}
-        for group in set(self.group_of_row.tolist()):
-            mine = np.flatnonzero(self.group_of_row == group)
-            self.rows_of_group[group] = torch.tensor(mine, device=device)
+        for group, rows in arranged.rows_of_group.items():
+            self.rows_of_group[group] = torch.tensor(rows, device=device)
             self.follow(group, hypers[group])
 
         counting = [item for item in items if item.counts]
         for item in counting if capturable else ():
             item.state["step"] = item.state["step"].to(device)
         for item in items:
-            for key in self.keys:
+            for key in arranged.updated:
                 item.state[key] = item.state[key].to(device)
         self._choose(range(len(items)))
         self.seen = [*self.counts, *chain(*self.moved)]  # the numbers of all items
@@ -74,8 +73,10 @@ class DeviceBatch(KernelBatch):
         device, own = self.parameters[0].device, [self.items[k] for k in going]
         steps = [item.state["step"] for item in own if item.counts]
         self.counts = [x for x in steps if x.device.type != "cpu"]
-        self.rows = torch.tensor(self.row_of_item[list(going)], device=device)
-        self.moved: list[list[Tensor]] = [[item.state[key] for item in own] for key in self.keys]
+        self.rows = torch.tensor(self.arranged.row_of_item[list(going)], device=device)
+        self.moved: list[list[Tensor]] = [
+            [item.state[key] for item in own] for key in self.arranged.updated
+        ]
         # Room for the numbers of one slot, and the part of it that belongs to each.
         self.fresh = [torch.empty(len(own), dtype=x[0].dtype, device=device) for x in self.moved]
         self.parts = [list(x.unbind()) for x in self.fresh]
@@ -85,10 +86,10 @@ class DeviceBatch(KernelBatch):
         self._choose([k for k, rests in enumerate(resting) if not rests])
 
     def follow(self, group: int, hyper: Hyper) -> None:
-        mine = np.flatnonzero(self.group_of_row == group)
-        if not len(mine):
+        mine = self.arranged.rows_of_group.get(group)
+        if mine is None:
             return
-        for column, name in enumerate(self.program.scalars[: self.width]):
+        for column, name in enumerate(self.program.scalars[: self.arranged.width]):
             value = hyper[name]
             self.live.pop((group, column), None)
             if isinstance(value, Tensor) and value.device == self.parameters[0].device:
@@ -116,7 +117,7 @@ class DeviceBatch(KernelBatch):
         if self.counts:
             torch._foreach_add_(self.counts, 1)
         slots = zip(self.moved, self.fresh, self.parts, strict=True)
-        for column, (numbers, fresh, parts) in enumerate(slots, start=self.width):
+        for column, (numbers, fresh, parts) in enumerate(slots, start=self.arranged.width):
             fresh.copy_(launch.scalars[self.rows, column])
             torch._foreach_copy_(numbers, parts)
             # What a checkpoint would hold is what the next step starts from.

@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from ....engines.base import Engine
-from ....engines.tables import Floats
 from ....errors import UsageError
 from ....rules.core import Rule
-from ....tape import GRADIENT, trace
+from ....tape import GRADIENT
 from ..audit import tables
 from ..audit.audit import make_audit
 from ..audit.libtorch import extent, fits
-from ..audit.subjects import Array, Gradients, Number, Subjects
-from ..layouts import order, real
+from ..audit.subjects import Gradients, Number, Subjects
 from ..precision import StoragePrecision
+from .arrangement import arrange
 from .base import Item, gradient_of
 
 
@@ -44,60 +43,33 @@ class KernelBatch(ABC):
         precision: StoragePrecision,
         apart: bool,
     ) -> None:
-        self.program = program = trace(rule)
-        self.items, self.apart = items, apart
+        self.arranged = arranged = arrange(engine, rule, items, precision, apart)
+        self.items, self.apart, self.program = items, apart, arranged.program
         self.parameters = [item.parameter for item in items]
-        self.formats = [items[0].formats[array] for array in program.arrays]
-        self.updated = [slot for slot, _ in program.updates]
-        self.width = len(program.scalars) - 1 - len(self.updated)  # of the hyperparameters
-        self.orders = [None if p.is_contiguous() else order(p) for p in self.parameters]
         self.resting = [False]  # of each item, or of all
-        self.keys = [items[0].keys[slot] for slot in self.updated]
-        rows = self.divide([[float(i.state[key]) for i in items] for key in self.keys])
-        shapes = [real(p.detach()).shape for p in self.parameters]
-        self.launch = engine.launch(
-            program,
-            self.formats,
-            shapes,
-            self.row_of_item,
-            seed=precision.stream,
-            device=self.parameters[0].device,
-        )
-        self.launch.write(program.scalars[self.width], rows)
-
-    def divide(self, slots: Sequence[Sequence[float]]) -> Floats:
-        """Give parameters that agree in group, scalar slots and step a row of scalars to share.
-
-        Args:
-            slots: of every scalar slot, its value for each.
-
-        Returns:
-            For every row the scalar slots and the number of steps taken.
-        """
-        alone = range(len(self.items)) if self.apart else [0] * len(self.items)
-        known = ([i.group for i in self.items], *slots, [i.taken for i in self.items])
-        sorts = list(zip(alone, *known, strict=True))
-        rows = {sort: row for row, sort in enumerate(dict.fromkeys(sorts))}
-        self.group_of_row = np.array([sort[1] for sort in rows])
-        self.row_of_item = np.array([rows[sort] for sort in sorts])
-        return np.array([sort[2:] for sort in rows], np.float64)
+        self.launch = arranged.launch()
 
     def watch(self, numbers: Sequence[Number]) -> None:
         """Begin to audit all tensors, and these numbers of their states that a step renews."""
-        column = self.launch.column
-        arrays = [
-            Array(k, tensor, column[array] + part)
-            for array in self.program.arrays
-            if array != GRADIENT
-            for k, item in enumerate(self.items)
-            for part, tensor in enumerate(item.parts(array))
-        ]
         states = [item.state for item in self.items]
-        self.audit = make_audit(
-            Subjects(
-                self.parameters, arrays, numbers, states, self.launch.pointers, column[GRADIENT]
-            )
+        arrays: list[Tensor] = []
+        for array in self.program.arrays:
+            if array != GRADIENT:
+                arrays += [x for item in self.items for x in item.parts(array)]
+        subjects = Subjects(
+            self.parameters,
+            self.arranged.parts,
+            arrays,
+            numbers,
+            states,
+            self.launch.pointers,
+            self.launch.column[GRADIENT],
         )
+        key = (
+            *[(number.owner, number.tensor.dtype, number.tensor.dim()) for number in numbers],
+            *map(len, states),
+        )
+        self.audit = make_audit(subjects, self.arranged.blanks, key)
 
     @abstractmethod
     def numbers_hold(self) -> bool:
@@ -136,7 +108,7 @@ class KernelBatch(ABC):
         """Gradients that lie in memory as their parameters do; None where there are none."""
         if not all(map(_alike, self.parameters, gradients)):
             return None
-        pairs = enumerate(zip(gradients, self.orders, strict=True))
+        pairs = enumerate(zip(gradients, self.arranged.orders, strict=True))
         return [None if g is None else self._laid(k, g, order) for k, (g, order) in pairs]
 
     def _laid(self, k: int, g: Tensor, order: tuple[int, ...] | None) -> Tensor:
