@@ -325,6 +325,36 @@ def test_after_a_backward_pass_that_failed_training_goes_on() -> None:
     assert not any(map(torch.equal, before, model.parameters()))
 
 
+def test_a_loss_that_another_optimizer_minimizes_moves_nothing_silently() -> None:
+    """As of a generator's loss, which flows through the discriminator too."""
+    made, judge = nn.Linear(6, 6), nn.Linear(6, 6)
+    optimizer = optim.SGD(judge.parameters(), lr=0.1)
+    for batch, refused in ((1 << 20, False), (1, True)):
+        before = [p.detach().clone() for p in judge.parameters()]
+        with step_in_backward(optimizer, batch_bytes=batch):
+            judge(made(torch.ones(2, 6))).sum().backward()
+            optimizer.zero_grad()
+            if refused:
+                with pytest.raises(UsageError, match="requires_grad_"):
+                    plain_loss(judge, torch.ones(2, 6)).backward()
+                optimizer.zero_grad()
+            else:
+                assert all(map(torch.equal, before, judge.parameters()))
+            plain_loss(judge, torch.ones(2, 6)).backward()  # and training can go on
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def test_two_optimizers_of_one_parameter_are_refused() -> None:
+    p = nn.Parameter(torch.ones(3))
+    first, second = optim.SGD([p], lr=0.1), optim.SGD([p], lr=0.1)
+    with step_in_backward(first), step_in_backward(second):
+        (p * 2).sum().backward()
+        first.step()
+        with pytest.raises(UsageError, match="changed or cleared"):
+            second.step()
+
+
 def test_a_second_gradient_before_the_step_is_refused() -> None:
     model = nn.Linear(6, 6)
     for again in (True, False):  # while the first one waits, or after it has been stepped

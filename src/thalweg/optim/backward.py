@@ -123,14 +123,18 @@ class InBackward:
     def _note(self, p: Tensor) -> None:
         """Called by torch when the gradient of a parameter is complete."""
         gradient = p.grad
-        assert gradient is not None
+        if gradient is None:
+            raise UsageError(
+                f"another hook has cleared the gradient of a parameter of shape {tuple(p.shape)}; "
+                "no two may step it in backward"
+            )
         if gradient.requires_grad:
             raise UsageError(
                 "backward(create_graph=True) keeps gradients that step_in_backward would free; "
                 "train without one of them"
             )
         if self._waiting and self._waiting[0].parameter.grad is not self._waiting[0].gradient:
-            self._reset()  # the gradients were cleared: the pass that made them was given up
+            self._give_up()
         self._refuse_second(p)
         size = gradient.numel() * gradient.element_size()
         # The last batch always waits for `step`, where it is seen whether it was changed.
@@ -139,6 +143,21 @@ class InBackward:
         self._waiting.append(_Complete(p, gradient, gradient._version))
         self._bytes += size
         self._stepped.add(id(p))
+
+    def _give_up(self) -> None:
+        """Forget a backward pass whose gradients were cleared and not stepped by.
+
+        Raises:
+            UsageError: some parameters have stepped by them.
+        """
+        stepped = len(self._stepped) - len(self._waiting)
+        self._reset()
+        if stepped:
+            raise UsageError(
+                f"gradients were cleared before optimizer.step(), when {stepped} parameters had "
+                "stepped by them: a backward pass failed, or it was of a loss that this optimizer "
+                "does not minimize; during the latter, freeze its parameters: requires_grad_(False)"
+            )
 
     def _refuse_second(self, p: Tensor) -> None:
         if id(p) in self._stepped:
