@@ -55,7 +55,7 @@ class Engine(ABC):
 
         Args:
             program: what to compute.
-            formats: how its arrays are kept: the name of one format for all, or of one for each.
+            formats: of its arrays in memory: the name of one format for all, or of one for each.
         """
         return ""
 
@@ -65,7 +65,7 @@ class Engine(ABC):
 
         Args:
             program: what to compute.
-            formats: how its arrays are kept: the name of one format for all, or of one for each.
+            formats: of its arrays in memory: the name of one format for all, or of one for each.
         """
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Launch(ABC):
 
     Args:
         program: what to compute.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        formats: of its arrays in memory: the name of one format for all, or of one for each.
         shapes: of every tensor; all of its arrays are contiguous.
         rows: int64 (tensors,): the row of scalars that each tensor is stepped with.
         models: int64 (tensors,): the model that each belongs to, for norms over all tensors of one;
@@ -283,14 +283,14 @@ class KernelCache(Generic[Kernel]):
 
         Args:
             program: what to compute.
-            formats: how its arrays are kept, as `Launch` takes it.
+            formats: of its arrays in memory, as `Launch` takes them.
         """
-        kept = resolve_formats(formats, len(program.arrays))
-        key = program.key, kept
+        resolved = resolve_formats(formats, len(program.arrays))
+        key = program.key, resolved
         with self._lock:
             if key not in self._kernels:
-                names = "-".join(dict.fromkeys(each.name for each in kept))
-                self._kernels[key] = self._compile(f"{program.name}-{names}", program, kept)
+                names = "-".join(dict.fromkeys(each.name for each in resolved))
+                self._kernels[key] = self._compile(f"{program.name}-{names}", program, resolved)
             return self._kernels[key]
 
     def clear(self) -> None:

@@ -41,13 +41,13 @@ def assign_names(
 
 def needed(lines: Sequence[Instruction], wanted: Iterable[Operand]) -> list[Instruction]:
     """The instructions on which these values depend; those before a reduction are left out."""
-    values, kept = set(wanted), []
+    values, found = set(wanted), []
     for instruction in reversed(lines):
         if instruction.target in values:
-            kept.append(instruction)
+            found.append(instruction)
             if instruction.operation not in REDUCTIONS:
                 values.update(instruction.operands)
-    return kept[::-1]
+    return found[::-1]
 
 
 def columns(program: Program, formats: Sequence[Format]) -> tuple[dict[str, int], int]:

@@ -93,7 +93,7 @@ def first_able(
         engines: in the order in which they are asked.
         device: where the tensors are.
         program: what to compute; None for any.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        formats: of its arrays in memory: the name of one format for all, or of one for each.
         failed: the engines that could not compile this program, by name, and why.
     """
     reasons: list[str] = []

@@ -35,7 +35,7 @@ def traffic(program: Program, formats: str | Sequence[str]) -> Traffic:
 
     Args:
         program: what is computed.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        formats: of its arrays in memory: the name of one format for all, or of one for each.
 
     Raises:
         UsageError: a format is unknown, or their number is wrong.

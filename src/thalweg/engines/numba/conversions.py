@@ -32,9 +32,9 @@ class Float:
     def __init__(self, kind: Any) -> None:
         self.memory = self.value = kind
 
-    def read(self, builder: Any, kept: Any) -> Any:
+    def read(self, builder: Any, element: Any) -> Any:
         """The number that an element in memory stands for."""
-        return kept
+        return element
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
         """The element that stands for a number, by random bits where the format takes any."""
@@ -46,9 +46,9 @@ class Float16:
 
     memory, value = ir.HalfType(), _FLOAT
 
-    def read(self, builder: Any, kept: Any) -> Any:
+    def read(self, builder: Any, element: Any) -> Any:
         """The same number."""
-        return builder.fpext(kept, self.value)
+        return builder.fpext(element, self.value)
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
         """Round to nearest even."""
@@ -60,9 +60,9 @@ class BFloat16:
 
     memory, value = _SHORT, _FLOAT
 
-    def read(self, builder: Any, kept: Any) -> Any:
+    def read(self, builder: Any, element: Any) -> Any:
         """The same number."""
-        wide = builder.shl(builder.zext(kept, _WORD), _WORD(16))
+        wide = builder.shl(builder.zext(element, _WORD), _WORD(16))
         return builder.bitcast(wide, _FLOAT)
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
@@ -88,9 +88,9 @@ class Code8:
 
     memory, value = _BYTE, _LONG
 
-    def read(self, builder: Any, kept: Any) -> Any:
+    def read(self, builder: Any, element: Any) -> Any:
         """The code, with its sign."""
-        return builder.sext(kept, _LONG)
+        return builder.sext(element, _LONG)
 
     def write(self, builder: Any, value: Any, *bits: Any) -> Any:
         """Its low 8 bits."""

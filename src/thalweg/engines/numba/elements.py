@@ -125,11 +125,11 @@ class Elements(Arrays):
 
     def _element(self, a: str, last: bool) -> str:
         name, storage = self.names[a], self.format[a]
-        kept = f"load_{name}(at_{name}, i)"
+        loaded = f"load_{name}(at_{name}, i)"
         if storage.blockwise:
             scale = f"scale_{name}" if last else f"load2_{name}(at2_{name}, i >> {_SHIFT})"
-            return f"{self.number}(decoded({kept}, {scale}))"
-        return f"{kept} + load2_{name}(at2_{name}, i)" if storage.compensated else kept
+            return f"{self.number}(decoded({loaded}, {scale}))"
+        return f"{loaded} + load2_{name}(at2_{name}, i)" if storage.compensated else loaded
 
 
 def _encode(name: str) -> list[str]:

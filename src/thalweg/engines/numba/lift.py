@@ -18,7 +18,7 @@ from .text import cell, header, line
 
 _TEMPLATE = """\
 # {title}
-# CPU kernel of {name} over {kept}, generated from the rule's formula.
+# CPU kernel of {name} over {formats}, generated from the rule's formula.
 
 from math import cos, exp, fabs, inf, log, nan, sin, sqrt, tanh
 
@@ -96,19 +96,19 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
 
     Args:
         program: what to compute.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        formats: of its arrays in memory: the name of one format for all, or of one for each.
     """
-    names, kept = (
+    names, storages = (
         assign_names(program, _RESERVED, _PREFIXES),
         resolve_formats(formats, len(program.arrays)),
     )
-    elements = Elements(program, kept, names)
+    elements = Elements(program, storages, names)
     reduces, number = bool(program.middle), elements.number
     work = Passes(program, elements).source() if reduces else _steps(program, elements)
     return _TEMPLATE.format(
         title=one_line(program.title or program.name),
         name=one_line(program.name),
-        kept=" ".join(dict.fromkeys(storage.name for storage in kept)),
+        formats=" ".join(dict.fromkeys(storage.name for storage in storages)),
         accessors="\n".join(elements.accessors()),
         tables=block(_assigned({**_HEADER, **(_SUMS if reduces else {})}, header), 1),
         declare=block([*_declared(program, number, names), *elements.scratch_blocks()], 1),

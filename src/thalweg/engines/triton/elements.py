@@ -30,9 +30,9 @@ class Elements(Arrays):
         for a in arrays:
             for part, kind in enumerate(self.format[a].parts):
                 index = f"{self.columns} * tensor + {self.column[a] + part}"
-                kept = f"tl.{_KINDS.get(kind, kind)}"
+                pointed = f"tl.{_KINDS.get(kind, kind)}"
                 code.append(
-                    f"{_at(self.names[a], part)} = array(pointers, {index}, {kept}, ALIGNED)"
+                    f"{_at(self.names[a], part)} = array(pointers, {index}, {pointed}, ALIGNED)"
                 )
         return code
 
@@ -66,13 +66,13 @@ class Elements(Arrays):
         return code
 
     def _element(self, name: str, storage: Format) -> str:
-        kept = f"load(at_{name}, i, inside)"
+        loaded = f"load(at_{name}, i, inside)"
         if storage.blockwise:
-            value, own = f"decoded({kept}, scale_{name})", "float32"
+            value, own = f"decoded({loaded}, scale_{name})", "float32"
         elif storage.parts[0] == "bfloat16":
-            value, own = f"from_bfloat16({kept})", "float32"
+            value, own = f"from_bfloat16({loaded})", "float32"
         else:
-            value, own = kept, storage.parts[0]
+            value, own = loaded, storage.parts[0]
         value = value if own == self.number else f"{value}.to(tl.{self.number})"
         if storage.compensated:
             lost = f"from_bfloat16(load(at2_{name}, i, inside))"

@@ -143,9 +143,9 @@ def mix(x, y):
 
 
 @triton.jit
-def from_bfloat16(kept):
+def from_bfloat16(bits):
     """bfloat16, of which memory has the bits, as float32."""
-    return (kept.to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    return (bits.to(tl.uint32) << 16).to(tl.float32, bitcast=True)
 
 
 @triton.jit

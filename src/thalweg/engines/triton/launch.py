@@ -20,7 +20,7 @@ from ..tables import Floats, Ints
 from .build import build
 from .functions import gather
 from .lift import source
-from .passes import kept
+from .passes import row_values
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TritonLaunch(Launch):
         self.scalars = self._room(self.row_count, len(program.scalars))
         self._memory: dict[str, Any] = {
             "scalars": self.scalars,
-            "constants": self._room(self.row_count, len(kept(program))),
+            "constants": self._room(self.row_count, len(row_values(program))),
             "seed": self._on_device(np.array([seed], np.int64)),
         }
         self._pieces = Pieces(self.blocks, CHUNK)
@@ -202,14 +202,14 @@ class TritonLaunch(Launch):
 
     def _staged(self, table: Ints | Floats) -> Tensor:
         """A table in memory that the device can copy from while the processor goes on."""
-        kept = torch.from_numpy(np.ascontiguousarray(table))
+        staged_table = torch.from_numpy(np.ascontiguousarray(table))
         if self.device.type == "cpu":
-            return kept
+            return staged_table
         if not self._capturing():
-            return kept.pin_memory().to(self.device, non_blocking=True)
+            return staged_table.pin_memory().to(self.device, non_blocking=True)
         if self._reserve is None or table is not self.pointers:
             raise ThalwegError("step once outside of the graph after a change, then capture it")
-        staged, self._reserve = self._reserve.copy_(kept), None
+        staged, self._reserve = self._reserve.copy_(staged_table), None
         self._captured.append(staged)
         return staged.to(self.device, non_blocking=True)
 

@@ -13,7 +13,7 @@ from .text import OPERATIONS, function, line
 
 _HEAD = """\
 # {title}
-# GPU kernels of {name} over {kept}, generated from the rule's formula.
+# GPU kernels of {name} over {formats}, generated from the rule's formula.
 
 import triton
 import triton.language as tl
@@ -39,19 +39,19 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
 
     Args:
         program: what to compute.
-        formats: how its arrays are kept: the name of one format for all, or of one for each.
+        formats: of its arrays in memory: the name of one format for all, or of one for each.
     """
-    names, kept = (
+    names, storages = (
         assign_names(program, _RESERVED, _PREFIXES),
         resolve_formats(formats, len(program.arrays)),
     )
     head = _HEAD.format(
         title=one_line(program.title or program.name),
         name=one_line(program.name),
-        kept=" ".join(dict.fromkeys(storage.name for storage in kept)),
+        formats=" ".join(dict.fromkeys(storage.name for storage in storages)),
     )
     code = _prologue(program, names)
-    code += passes.Passes(program, elements.Elements(program, kept, names)).source()
+    code += passes.Passes(program, elements.Elements(program, storages, names)).source()
     # A global that differs from itself would be taken for one that has changed.
     text = "\n".join(code).replace("(nan)", '(float("nan"))')
     return f"{head}{text}\n"
@@ -59,7 +59,7 @@ def source(program: Program, formats: str | Sequence[str]) -> str:
 
 def _prologue(program: Program, names: Names) -> list[str]:
     """Once per row of scalars: the number of its step, and what depends on scalars alone."""
-    width, constants = len(program.scalars), passes.kept(program)
+    width, constants = len(program.scalars), passes.row_values(program)
     updates = dict(program.updates)
     read: set[Operand] = {o for i in program.prologue for o in i.operands}
     read |= {*constants, *updates.values()}

@@ -46,7 +46,7 @@ _TABLES = ("tensors", "channels", "totals", "model_totals")
 _SETTINGS = ("TILE: tl.constexpr", "ALIGNED: tl.constexpr")
 
 
-def kept(program: Program) -> list[str]:
+def row_values(program: Program) -> list[str]:
     """The values of a row that the elements and the middle read: the table of constants."""
     rows = {*program.scalars, *(i.target for i in program.prologue)}
     read = (o for m in program.middle for o in m.operands)
@@ -65,7 +65,7 @@ class Passes:
         self.program, self.elements, self.names = program, elements, elements.names
         self.stages = Stages(program)
         self.inside = {**self.names} | {c: f"c_{self.names[c]}" for c in program.constants}
-        self.kept = kept(program)
+        self.row_values = row_values(program)
 
     def source(self) -> list[str]:
         """All kernels but the prologue."""
@@ -239,7 +239,7 @@ class Passes:
         wanted = [*constants, *self._below(within)]
         middle = self.stages.middle(wanted, MODEL, TENSOR)
         read = {o for m in middle if m.operation not in REDUCTIONS for o in m.operands}
-        rows = [v for v in self.kept if v in read or v in wanted]
+        rows = [v for v in self.row_values if v in read or v in wanted]
         code = [f"{self.names[v]} = {self._kept(v)}" for v in rows]
         if any(m.operation == "all_sum" for m in middle):
             code += [_of_tensor("model")]
@@ -248,7 +248,7 @@ class Passes:
         return [*code, *(f"{v} = flag({v})" for v in flags), *self._casts(constants)]
 
     def _kept(self, value: str) -> str:
-        text = f"number(constants, {len(self.kept)} * row + {self.kept.index(value)})"
+        text = f"number(constants, {len(self.row_values)} * row + {self.row_values.index(value)})"
         return f"{text} != 0.0" if value in self.program.flags else text
 
     def _middle(self, lines: Iterable[Instruction], mask: str = "") -> list[str]:
