@@ -1,4 +1,4 @@
-"""Make the pictures of docs/images anew: paths on surfaces, and the report of a default race.
+"""Make the pictures of docs/images anew: paths on surfaces, `thalweg play`, a race's report.
 
 Run it after the report or a figure has changed: `make images`. It needs Chromium, to draw the page.
 """
@@ -24,8 +24,13 @@ HERE = Path(__file__).parent
 IMAGES = HERE / "images"
 EXAMPLE = HERE.parent / "examples" / "notes_pictures.py"
 TASK = "digits-mlp"
-SIZE = (1200, 1900)  # pixels: the page down to its first chart
-COLOURS = 128
+REPORT = (1200, 1900)  # pixels: the page down to its first chart
+PLAY = (1400, 1000)
+PLAYED = (
+    "#surface=bowl&rules=sgd,momentum,nesterov,adam&active=momentum&steps=60&step=14"
+    "&sgd.lr=0.95&momentum.lr=0.1&nesterov.lr=0.1&adam.lr=0.5&lang=en&theme=light"
+)
+COLOURS = 256
 PATIENCE = 120.0  # seconds for the browser
 
 
@@ -41,12 +46,13 @@ def browser() -> str:
     raise SystemExit("this needs chromium")
 
 
-def photographed(program: str, page: Path, folder: Path) -> bytes:
+def photographed(program: str, page: str, size: tuple[int, int], folder: Path) -> bytes:
     """A page as a browser draws it, as a PNG of few colours.
 
     Args:
         program: the browser.
-        page: an HTML file.
+        page: the address of an HTML file.
+        size: width and height in pixels.
         folder: for what the browser writes.
     """
     picture = folder / "page.png"
@@ -59,10 +65,10 @@ def photographed(program: str, page: Path, folder: Path) -> bytes:
             "--no-first-run",
             "--hide-scrollbars",
             "--virtual-time-budget=10000",
-            f"--window-size={SIZE[0]},{SIZE[1]}",
+            f"--window-size={size[0]},{size[1]}",
             f"--user-data-dir={folder / 'profile'}",
             f"--screenshot={picture}",
-            page.as_uri(),
+            page,
         ],
         capture_output=True,
         check=True,
@@ -91,10 +97,14 @@ def main() -> None:
         page = Path(scratch) / "report.html"
         if command(["report", str(folder), "--out", str(page)]):
             raise SystemExit(1)
-        picture = photographed(program, page, Path(scratch))
-    target = options.out / "report.png"
-    target.write_bytes(picture)
-    print(target)
+        played = tw.play().write(Path(scratch) / "play.html")
+        for name, address, size in (
+            ("report", page.as_uri(), REPORT),
+            ("play", played.as_uri() + PLAYED, PLAY),
+        ):
+            target = options.out / f"{name}.png"
+            target.write_bytes(photographed(program, address, size, Path(scratch)))
+            print(target)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ function parsed(mathml) {
   const holder = document.createElement('template');
   holder.innerHTML = mathml;
   for (const sign of holder.content.querySelectorAll('mo')) {
-    if (!sign.parentElement.querySelector('mfrac, msqrt')) sign.setAttribute('stretchy', 'false');
+    if (!sign.parentElement.querySelector('mfrac, msqrt, mtable')) sign.setAttribute('stretchy', 'false');
   }
   return holder.content.firstElementChild;
 }
