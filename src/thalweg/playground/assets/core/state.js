@@ -21,7 +21,7 @@ function numeric(name, isWhole) {
     const given = typeof value === 'string' && value.trim() ? Number(value) : value;
     if (typeof given !== 'number' || !Number.isFinite(given)) return note('a number expected');
     const taken = clamp(isWhole ? Math.round(given) : given, LIMITS[name]);
-    return taken === given ? taken : note(`from ${LIMITS[name].join(' to ')}`, taken);
+    return taken === given ? taken : note(`a ${isWhole ? 'whole ' : ''}number from ${LIMITS[name].join(' to ')}`, taken);
   };
 }
 
@@ -129,11 +129,21 @@ function set(given) {
       notes.push({field: name, message: `${name}=${show(value)}: ${message}`});
       return taken;
     };
-    const taken = known.check(structuredClone(value), note);
+    const taken = known.check(copied(value), note);
     if (taken !== undefined) current[name] = taken;
   }
   if (JSON.stringify(current) !== before) for (const listener of listeners) listener(state());
   return notes;
+}
+
+// A copy that the caller cannot change; what is no plain data, such as a function, becomes its name.
+function copied(value) {
+  try {
+    return structuredClone(value);
+  } catch (error) {
+    if (error.name !== 'DataCloneError') throw error;
+    return typeof value;
+  }
 }
 
 // The state as the hash of an address, less the fields that have their first value.
