@@ -59,7 +59,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "said"),
     [
         (["rase"], "thalweg: no command named 'rase'; did you mean race or draw? `thalweg --help`"),
-        (["--frobnicate"], "thalweg: the following arguments are required: COMMAND"),
+        (["--frobnicate"], "thalweg: no option named '--frobnicate'; `thalweg --help` explains"),
         (
             ["race", "--budget", "x"],
             "thalweg race: argument --budget: 'x' is no whole number, as 10 is; "

@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not given:
             parser.print_help()
             return 0
+        flag = given[0].partition("=")[0]
+        if flag.startswith("-") and not any(o.startswith(flag) for o in _flags(parser)):
+            parser.error(f"no option named {flag!r}")
         args, rest = parser.parse_known_args(given)
         if rest:
             _refuse(parser, args.command, rest[0])
@@ -94,13 +97,17 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, str(unknown(kind, value, action.choices)))
 
 
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The long options of a command, and short ones that have no other."""
+    return [flag for action in parser._actions for flag in action.option_strings[-1:]]
+
+
 def _refuse(parser: argparse.ArgumentParser, command: str, argument: str) -> NoReturn:
     """End with a line about an argument that the command does not take."""
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     own: argparse.ArgumentParser = commands.choices[command]
     if argument.startswith("-"):
-        flags = [flag for flag in own._option_string_actions if flag.startswith("--")]
-        said = str(unknown("option", argument.partition("=")[0], flags))
+        said = str(unknown("option", argument.partition("=")[0], _flags(own)))
         own.error(said.partition("; known: ")[0])  # which are many, and in the help
     own.error(f"{argument!r} is one argument too many")
 

@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     file: Path = args.file
     if file.suffix != ".py":
         raise UsageError(f"{file} must end in .py")
+    if not file.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {str(file.parent)!r}; make it first")
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(EXAMPLE.replace("{file}", str(file)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, known_name
-from ..racing.option import Option, flag_of, in_shell, switch
+from ..racing.option import Option, check_folder_name, flag_of, in_shell, switch
 from ..racing.options import OPTIONS
 from . import task_list
 
@@ -185,6 +185,8 @@ def run(args: argparse.Namespace) -> int:
     from ..report import pages
 
     names = [args.name] if args.name else [getattr(t, "name", None) or t.__name__ for t in given]
+    if args.out is not None:
+        check_folder_name("out", args.out)
     out = Path(args.out or Path("races", "+".join(map(folder, names))[:100]))
     pages.check(out / "report.html", overwrite=bool(args.overwrite))
     found = _raced(given, args, out)

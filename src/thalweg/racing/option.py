@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from ..durations import seconds_of
@@ -155,6 +156,28 @@ def check_text(name: str, value: object) -> None:
     """
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{name}={value!r} must be text, and not empty")
+
+
+def check_names(name: str, value: object) -> None:
+    """Refuse what is neither a name nor a list of some.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    listed = [value] if isinstance(value, str) else value
+    named = isinstance(listed, Sequence) and all(isinstance(each, str) and each for each in listed)
+    if not (named and listed):
+        raise UsageError(f"{name}={value!r} must be a name or a list of names, and not empty")
+
+
+def check_folder_name(name: str, value: object) -> None:
+    """Refuse what names no folder.
+
+    Raises:
+        UsageError: it is empty, or no path.
+    """
+    if not isinstance(value, str | PathLike) or not str(value).strip():
+        raise UsageError(f"{name}={value!r} must name a folder, as races/mine")
 
 
 def check_first_seed(name: str, value: object) -> None:

@@ -22,6 +22,8 @@ from .option import (
     check_duration,
     check_first_seed,
     check_flag,
+    check_folder_name,
+    check_names,
     check_ranges,
     check_text,
     duration,
@@ -126,6 +128,7 @@ class Options(TypedDict, total=False):
             ("lr",),
             metavar="A,B,…",
             read=names,
+            check=check_names,
         ),
     ]
     sampler: Annotated[
@@ -247,6 +250,7 @@ class Options(TypedDict, total=False):
             shell="races/TASK by default",
             metavar="DIR",
             read=str,
+            check=check_folder_name,
         ),
     ]
     overwrite: Annotated[

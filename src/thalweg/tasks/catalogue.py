@@ -50,7 +50,13 @@ class Builder:
             key: self._read(key, options[key]) if key in options else default
             for key, default in self.options.items()
         }
-        return replace(self.build(self._spell(given), **given), title=self.title)
+        name = self._spell(given)
+        try:
+            return replace(self.build(name, **given), title=self.title)
+        except MemoryError as error:
+            raise UsageError(
+                f"task {name!r}: its data do not fit into memory; give smaller options"
+            ) from error
 
     def _read(self, key: str, given: object) -> Value:
         kind = type(self.options[key])
