@@ -27,15 +27,19 @@ examples:
   thalweg race digits-mlp --optimizers adam,nadam,momentum --seeds 20
       three of them, with more seeds for smaller differences
   thalweg race quadratic:dim=50,condition=1000 --budget 15 --epochs 30
-      a task with options of its own, a finer grid of learning rates, longer runs
+      a task with options of its own, a finer grid, longer runs
   thalweg race spiral-mlp --optimizers adam,my_rule.py:my_adam --json
       an optimizer of your own, and one JSON document on stdout
   thalweg race my_task.py
       a model and data of your own; `thalweg init` writes such a file
   thalweg race digits-mlp --tune all --budget 32
-      every hyperparameter, schedule, clipping and batch size, 32 configurations each
-  thalweg race digits-mlp wine-mlp spiral-mlp --schedule cosine --warmup 0.05 --clip 1
-      three tasks, and what they say together; all train with this schedule and clipping
+      every hyperparameter, schedule, clipping, batch size; 32 configurations each
+  thalweg race digits-mlp wine-mlp spiral-mlp --schedule cosine --clip 1
+      three tasks, all with this schedule and clipping, and what they say together
+  thalweg race my_model.py:Net --train data.csv --target species --time 10m
+      a model of your own on a file of data; ends within ten minutes
+  thalweg race my_task.py --dry-run
+      how many runs that is, how long it takes, and in how much memory
   thalweg race my_task.py --ray auto --out /shared/races/mine
       on the Ray cluster that this machine belongs to
   thalweg race --list
@@ -43,6 +47,15 @@ examples:
 
 A race that was interrupted continues where it stopped: give the same command again.
 """
+
+
+# The options of a race by what they decide, for the help.
+_GROUPS = {
+    "what is raced": "optimizers init name target validation test",
+    "what is tried": "budget seeds seed tune sampler learning_rates search prune",
+    "how runs train": "epochs batch_size schedule warmup clip order drop_last device",
+}
+_REST = "the race itself"
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,6 +68,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "all share, and judged on test data once.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="thalweg race [OPTION ...] TASK [TASK ...]",
     )
     parser.add_argument(
         "task",
@@ -72,9 +86,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="race a model, FILE.py:NAME in the place of a task, on these data: a CSV or Parquet "
         "file with --target, or a folder of images",
     )
+    groups = {title: parser.add_argument_group(title) for title in (*_GROUPS, _REST)}
+    titles = {name: title for title, names in _GROUPS.items() for name in names.split()}
     for name, option in OPTIONS.items():
         if option.read is not None and name != "ray":
-            _add_option(parser, name, option)
+            _add_option(groups[titles.get(name, _REST)], name, option)
     _add_cluster(parser)
     parser.add_argument(
         "--dry-run",
@@ -88,7 +104,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
+def _add_option(parser: argparse._ArgumentGroup, name: str, option: Option) -> None:
     """Add an option of a race."""
     flag, about = flag_of(name, option), in_shell(option)
     if option.read is switch:
