@@ -240,6 +240,31 @@ def test_the_plan_has_processes_for_classes_where_that_pays(
     assert alone.processes == 4
 
 
+def test_what_a_race_takes_counts_classes_one_by_one() -> None:
+    from thalweg.racing.estimate import training_seconds
+
+    plan = ExecutionPlan("lanes", 64, microseconds=10.0, alone=1000.0)
+    assert training_seconds(plan, 1e6) == pytest.approx(1.25 * 10)
+    assert training_seconds(plan, 1e6, 1.0) == pytest.approx(1.25 * 1000)
+    assert training_seconds(plan, 1e6, 0.5) == pytest.approx(1.25 * (5 + 500))
+    two = ExecutionPlan("lanes", 64, microseconds=10.0, alone=1000.0, class_processes=2)
+    assert training_seconds(two, 1e6, 0.5) == pytest.approx(1.25 * (5 + 250 + 3))
+    apart = ExecutionPlan("processes", processes=2, microseconds=500.0, alone=1000.0)
+    assert training_seconds(apart, 1e6, 1.0) == pytest.approx(1.25 * (500 + 3))
+
+
+def test_whole_numbers_are_searched_as_such(local: None) -> None:
+    class Every(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float = 0.1, every: int = 2) -> None:
+            assert isinstance(every, int)
+            super().__init__(params, lr=lr)
+
+    ranges = {"Every": {"every": (1, 4)}}
+    found = tw.race("wine-mlp", optimizers=[Every], search=ranges, **{**SMALL, "budget": 8})
+    tried = {t["configuration"]["every"] for t in entry(found, "Every")["sensitivity"]}
+    assert tried == {1.0, 2.0, 3.0, 4.0}
+
+
 def test_several_tasks_have_the_same_classes(local: None) -> None:
     found = tw.races(["wine-mlp", "spiral-mlp"], optimizers=["adam", torch.optim.Adagrad], **SMALL)
     assert {e.name for e in found.result.optimizers} == {"adam", "torch.Adagrad"}

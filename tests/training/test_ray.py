@@ -29,6 +29,7 @@ TASK = """
     import os, sys, time
     import numpy as np
     import thalweg as tw
+    import torch
     from torch import nn
     import helpers
 
@@ -49,6 +50,15 @@ TASK = """
     @tw.rule
     def mine(theta, g, t, *, lr=0.1):
         return theta - lr * helpers.SIGN * g
+
+    class Stepping(torch.optim.Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, {"lr": lr})
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                p.sub_(p.grad, alpha=helpers.SIGN * self.param_groups[0]["lr"])
 """
 HELPERS = """
     from torch import nn
@@ -64,15 +74,16 @@ WAY = """
     from pathlib import Path
     import torch
     import thalweg as tw
-    from thalweg.cli.load import load_rule, load_task
+    from thalweg.cli.load import load_entrant, load_task
     from thalweg.racing import run
     from thalweg.training.execution.plan import ExecutionPlan
 
     torch.set_num_threads(1)
     run.choose = lambda *args: ExecutionPlan("lanes", 4)
     folder = Path(sys.argv[1])
-    task, mine = load_task(f"{folder}/my_task.py"), load_rule(f"{folder}/my_task.py:mine")
-    small = {"optimizers": ["sgd", "adam", mine], "budget": 4, "seeds": 4, "progress": False}
+    task, mine = load_task(f"{folder}/my_task.py"), load_entrant(f"{folder}/my_task.py:mine")
+    stepping = load_entrant(f"{folder}/my_task.py:Stepping")
+    small = {"optimizers": ["sgd", "adam", mine, stepping], "budget": 4, "seeds": 4, "progress": False}
 """
 KILLED = """
     import warnings

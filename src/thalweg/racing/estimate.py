@@ -91,17 +91,25 @@ def expected(
         continued,
         final,
         run_steps,
-        training_seconds(plan, run_steps),
+        training_seconds(plan, run_steps, spec.classes),
         _memory(spec, plan),
         str(plan),
     )
 
 
-def training_seconds(plan: ExecutionPlan, run_steps: float) -> float | None:
-    """The seconds that so many steps take with the measurements between them, if it is known."""
+def training_seconds(plan: ExecutionPlan, run_steps: float, classes: float = 0.0) -> float | None:
+    """The seconds that so many steps take with the measurements between them, if it is known.
+
+    Args:
+        plan: how the runs are executed.
+        run_steps: of all runs.
+        classes: the share of them that optimizer classes take.
+    """
     if plan.microseconds is None:
         return None
-    return _MEASURED * plan.seconds(round(run_steps))
+    apart = round(classes * run_steps)
+    seconds = plan.seconds(round(run_steps) - apart) if classes < 1 else 0.0
+    return _MEASURED * (seconds + (plan.seconds_of_classes(apart) if apart else 0.0))
 
 
 def _memory(spec: Spec, plan: ExecutionPlan) -> int:

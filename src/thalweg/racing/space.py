@@ -12,11 +12,13 @@ from ..rules.core import LogRange, Rule
 from ..rules.ranges import Choice, LinearRange, NearOne, Range
 from ..schedules import KINDS, Schedule
 from ..training.runs import PLAIN, Method, RandomSearch, Recipe
+from ..training.torch_method import TorchMethod
 
 ALL = "all"
 _DECAY = LogRange(1e-4)  # of a weight decay that is coupled in front of a rule without one
 _WARMUPS = Choice((0.0, 0.05, 0.1))
 _CLIPS = Choice((None, 10.0, 1.0, 0.1))
+_CHOICES = 100  # whole numbers that are searched one by one; of more, a range is rounded
 RECIPE = ("schedule", "warmup", "clip", "batch_size")  # what is tuned beside a rule's own
 
 
@@ -202,8 +204,18 @@ def ranges_of(
                 _check_choice(what, wanted, by_name[name], hyper)
                 found.setdefault(name, {})[hyper] = wanted
             else:
-                found.setdefault(name, {})[hyper] = _range(what, wanted, axis)
+                found.setdefault(name, {})[hyper] = _whole(
+                    by_name[name], hyper, _range(what, wanted, axis)
+                )
     return found
+
+
+def _whole(method: Method, hyper: str, axis: Range) -> Range | Choice:
+    """The whole numbers of a range, if an optimizer class takes one, and they are not too many."""
+    if not isinstance(method, TorchMethod) or hyper not in method.whole:
+        return axis
+    low, high = (round(end) for end in axis.ends)
+    return Choice(tuple(map(float, range(low, high + 1)))) if high - low < _CHOICES else axis
 
 
 def _check_choice(what: str, wanted: Choice, method: Method, hyper: str) -> None:

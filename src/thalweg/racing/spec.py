@@ -167,6 +167,11 @@ class Spec:
         return identity({"task": self.task.fingerprint, "regime": vars(self.regime)})
 
     @property
+    def classes(self) -> float:
+        """The share of the entrants that are optimizer classes."""
+        return sum(isinstance(m, TorchMethod) for m in self.entrants) / len(self.entrants)
+
+    @property
     def notes(self) -> list[str]:
         """What was decided about the entrants, for a person to read."""
         if self.rates:

@@ -234,7 +234,7 @@ def fitted(spec: Spec, plan: ExecutionPlan, seconds: float) -> Spec:
     least = spec, 0.0
     for seeds, budget in _sizes(spec):
         runs = len(spec.entrants) * (budget * spec.tuning_seeds + seeds)
-        expected = training_seconds(plan, runs * spec.steps)
+        expected = training_seconds(plan, runs * spec.steps, spec.classes)
         if expected is None:
             return spec
         least = replace(spec, seeds=seeds, budget=budget), expected

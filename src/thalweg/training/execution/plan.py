@@ -70,6 +70,13 @@ class ExecutionPlan:
         assert self.microseconds is not None
         return self.microseconds * work / 1e6 + _START * (self.processes > 1)
 
+    def seconds_of_classes(self, work: int) -> float:
+        """The same for the run-steps of optimizer classes, which are no lanes."""
+        if self.mode != "lanes" or self.alone is None:
+            return self.seconds(work)
+        started = _START * (self.class_processes > 1)
+        return self.alone * work / 1e6 / max(self.processes, self.class_processes) + started
+
     @property
     def group(self) -> int:
         """How many runs finish and are recorded together."""
