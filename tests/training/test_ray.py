@@ -83,7 +83,8 @@ WAY = """
     folder = Path(sys.argv[1])
     task, mine = load_task(f"{folder}/my_task.py"), load_entrant(f"{folder}/my_task.py:mine")
     stepping = load_entrant(f"{folder}/my_task.py:Stepping")
-    small = {"optimizers": ["sgd", "adam", mine, stepping], "budget": 4, "seeds": 4, "progress": False}
+    names = ["sgd", "adam", mine, stepping]
+    small = {"optimizers": names, "budget": 4, "seeds": 4, "progress": False}
 """
 KILLED = """
     import warnings
