@@ -432,3 +432,26 @@ def test_fingerprints_are_of_code_and_options() -> None:
     again: TorchMethod = unpack(pack(torch_method(TwoPass)))
     assert torch_method(again.make).fingerprint == torch_method(TwoPass).fingerprint
     assert again == torch_method(TwoPass)
+
+
+def test_a_class_has_the_same_fingerprint_after_its_first_instance() -> None:
+    """Torch wraps `step` then, so that a race in a notebook would train everything again."""
+
+    class Base(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    class Plain(Base):
+        pass
+
+    class Other(Base):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    kinds = (Plain, Other, Base)
+    before = [torch_method(kind).fingerprint for kind in kinds]
+    for kind in kinds:
+        kind([nn.Parameter(torch.zeros(1))], lr=0.1)
+        wrapped = vars(kind)["step"]
+        assert [torch_method(each).fingerprint for each in kinds] == before
+        assert vars(kind)["step"] is wrapped

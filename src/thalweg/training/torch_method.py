@@ -9,6 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -231,8 +232,10 @@ def _default_rate(make: Callable[..., Optimizer]) -> float:
 
 def _fingerprint(make: object) -> str:
     """A digest of what an optimizer does: its options, its code, and its package's version."""
-    texts = code_texts(make)
-    for thing in dict.fromkeys(_used(make)):
+    used = list(dict.fromkeys(_used(make)))
+    with _unhooked([thing for thing in used if isinstance(thing, type)]):
+        texts = code_texts(make)
+    for thing in used:
         module = sys.modules.get(getattr(thing, "__module__", "") or "")
         file = getattr(module, "__file__", None)
         if module is None or not file or own(file):
@@ -240,6 +243,32 @@ def _fingerprint(make: object) -> str:
         texts.append(f"{module.__name__}.{_plain_name(thing)} {_version(module.__name__)}")
         texts.append(_source(module))
     return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()
+
+
+@contextmanager
+def _unhooked(kinds: Sequence[type]) -> Iterator[None]:
+    """Have classes as they were written: torch wraps `step` when the first instance is made.
+
+    Args:
+        kinds: derived ones before their bases.
+    """
+    hooked = {
+        kind: vars(kind)["step"]
+        for kind in kinds
+        if getattr(vars(kind).get("step"), "hooked", False)
+    }
+    for kind, step in hooked.items():
+        written = step.__wrapped__
+        above = [vars(base).get("step") for base in kind.__mro__[1:]]
+        if any(written in (one, getattr(one, "__wrapped__", None)) for one in above):
+            del kind.step  # type: ignore[attr-defined]
+        else:
+            kind.step = written  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for kind, step in hooked.items():
+            kind.step = step  # type: ignore[attr-defined]
 
 
 def _used(make: object) -> Iterator[Any]:
