@@ -33,8 +33,9 @@ from ..report import pages, terminal
 from ..report.folders import Folder
 from ..tasks import Task, find
 from ..training.execution.ray import Cluster, connected
-from .options import Options, completed, documented
+from .options import Options, completed
 from .result import Race
+from .signatures import documented
 from .start import raced
 from .summary import environment
 

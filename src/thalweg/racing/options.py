@@ -7,10 +7,8 @@ made from this. It imports no framework, so that the command line can be read wi
 # Annotations are evaluated here, for what they are annotated with; types that only a framework has
 # are quoted.
 
-import inspect
-import textwrap
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypedDict, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypedDict
 
 from ..errors import check_count, unknown
 from ..inits import INITS
@@ -27,7 +25,6 @@ from .option import (
     check_ranges,
     check_text,
     duration,
-    in_python,
     names,
     number,
     rates,
@@ -50,8 +47,6 @@ if TYPE_CHECKING:
     from .watcher import Watcher
 
 SAMPLERS = ("grid", "sobol", "optuna")
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Options(TypedDict, total=False):
@@ -392,30 +387,3 @@ def completed(given: Mapping[str, Any]) -> dict[str, Any]:
         name: option.checked(name, given[name]) if name in given else option.default
         for name, option in OPTIONS.items()
     }
-
-
-def documented(function: Function) -> Function:
-    """Show the options in the signature and in the docstring of a function that takes them."""
-    signature = inspect.signature(function)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=type_of(name)
-        )
-        for name, option in OPTIONS.items()
-        if name not in signature.parameters
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-    lines = [
-        textwrap.fill(
-            f"{p.name}: {in_python(OPTIONS[p.name])}.",
-            100,
-            initial_indent=" " * 8,
-            subsequent_indent=" " * 12,
-        )
-        for p in shown
-    ]
-    function.__doc__ = (function.__doc__ or "").replace(
-        "        **options: as in `Options`.", "\n".join(lines)
-    )
-    return function

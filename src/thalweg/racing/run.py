@@ -34,13 +34,14 @@ from ..training.runs import Method, RandomSearch, Run
 from . import resolution, statistics, timing
 from .estimate import USUAL_ROUNDS, expected
 from .execution_plan import decide
-from .outcome import Outcome, judge, score
+from .outcome import Outcome, judge
 from .result import Race
 from .samplers import best, sampler
 from .search import Score
 from .space import Configuration
 from .spec import Spec
 from .summary import Findings, document
+from .tried import Found, by_configuration, repeated, scores, to_the_end
 from .watcher import Watcher
 
 _WHAT = {
@@ -138,13 +139,13 @@ class Racing:
         # Judged together: they are compared with each other.
         judged = iter(self._judge(everyone, test=True))
         final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
-        tried = {m.name: self._tried(m) for m in spec.entrants}
+        tried = {m.name: to_the_end(self._outcomes(m)) for m in spec.entrants}
         tuned = [run for own in self.tried.values() for run in own]
         self.watcher.stage("time per step")
         speeds = self._speeds(runs, final)
         found = Findings(
             tried=tried,
-            repeated=[o for m in spec.entrants for o in self._repeated(m)],
+            repeated=[o for m in spec.entrants for o in repeated(self._outcomes(m))],
             chosen={m.name: c for m, c in chosen.items()},
             final=final,
             edges={m.name: own.edges(self._scores(m)) for m, own in self.samplers.items()},
@@ -271,15 +272,15 @@ class Racing:
             first = {m: own.first(self._scores(m)) for m, own in self.samplers.items()}
         self._confirm()
         for number in range(spec.rounds):
-            scores = {m: self._scores(m) for m in spec.entrants}
+            scored = {m: self._scores(m) for m in spec.entrants}
             # Where the best draws of random search lie is noise, and no reason for a round.
             if not any(
-                own.unfinished(scores[m])
+                own.unfinished(scored[m])
                 for m, own in self.samplers.items()
                 if not isinstance(m, RandomSearch)
             ):
                 break
-            more = {m: own.more(scores[m], spec.extra) for m, own in self.samplers.items()}
+            more = {m: own.more(scored[m], spec.extra) for m, own in self.samplers.items()}
             title = f"more {stage} (round {number + 1} of at most {spec.rounds})"
             left = self._coming(number + 1) * spec.extra
             if not self._try(title, more, left, halved=False):
@@ -296,7 +297,7 @@ class Racing:
                 m: [
                     c
                     for c in own.doubtful(self._scores(m))
-                    if not any(o.diverged for o in self._tried(m)[c])
+                    if not any(o.diverged for o in to_the_end(self._outcomes(m))[c])
                 ]
                 for m, own in self.samplers.items()
             }
@@ -385,39 +386,14 @@ class Racing:
         records = [self.store.runs[self.spec.identity(run, test)] for run in runs]
         return judge(self.spec.task, records)
 
-    def _tried(self, entrant: Method) -> dict[Configuration, list[Outcome]]:
-        """The outcomes of an entrant with every configuration it tried, compared among themselves.
+    def _outcomes(self, entrant: Method) -> Found:
+        """The outcomes of an entrant's search, compared among themselves.
 
-        So what it chooses does not depend on who else takes part. Where a configuration was
-        stopped early and trained again, its end counts.
+        So what it chooses does not depend on who else takes part.
         """
-        return {
-            tried: [o for o in outcomes if o.stopped_at is None] or outcomes
-            for tried, outcomes in self._outcomes(entrant).items()
-        }
-
-    def _repeated(self, entrant: Method) -> list[Outcome]:
-        """The outcomes of runs stopped early whose configuration was trained again to its end."""
-        return [
-            o
-            for outcomes in self._outcomes(entrant).values()
-            for o in outcomes
-            if o.stopped_at is not None and any(other.stopped_at is None for other in outcomes)
-        ]
-
-    def _outcomes(self, entrant: Method) -> dict[Configuration, list[Outcome]]:
-        """The outcomes of all runs of an entrant's search, by configuration."""
         runs = self.tried[entrant]
-        found: dict[Configuration, list[Outcome]] = {}
-        for run, outcome in zip(runs, self._judge(runs, test=False), strict=True):
-            tried = Configuration(tuple(run.hyper.items()), run.recipe)
-            found.setdefault(tried, []).append(outcome)
-        return found
+        return by_configuration(runs, self._judge(runs, test=False))
 
     def _scores(self, entrant: Method) -> dict[Configuration, Score]:
-        """How good each configuration was on validation; larger is better."""
-        higher, scores = self.spec.task.metric.higher_is_better, {}
-        for configuration, outcomes in self._tried(entrant).items():
-            metric, loss = score(outcomes, higher)
-            scores[configuration] = metric, -loss
-        return scores
+        found = to_the_end(self._outcomes(entrant))
+        return scores(found, self.spec.task.metric.higher_is_better)

@@ -22,10 +22,11 @@ from ..training.lane_warnings import without_lane_warnings
 from .estimate import Forecast, expected
 from .inputs import spec_of
 from .live import Live
-from .options import Options, completed, documented
+from .options import Options, completed
 from .progress import Progress, wanted
 from .result import Race
 from .run import Racing
+from .signatures import documented
 from .time_limit import Clock, TimedRacing
 from .watcher import Log, Silence
 

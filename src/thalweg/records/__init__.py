@@ -18,30 +18,22 @@ from .files import (
     write_to,
 )
 from .folder import check_folder, check_unfinished
-from .race import (
-    RACE,
+from .race import RACE, Environment, Pair, Power, RaceDocument, Samples, Search, Setting, Verdict
+from .races import RACES, OverTasks, Profile, RacesDocument, RacesVerdict, RankTest
+from .reading import as_race, as_races, normalized, read, read_race, to_plain
+from .results import (
     Band,
     BySeed,
     Citation,
     Curve,
-    Environment,
     GoodRange,
     OptimizerResult,
     OtherResult,
-    Pair,
     PerStep,
-    Power,
-    RaceDocument,
-    Samples,
-    Search,
-    Setting,
     ToTarget,
     Tried,
-    Verdict,
     VersusBest,
 )
-from .races import RACES, OverTasks, Profile, RacesDocument, RacesVerdict, RankTest
-from .reading import as_race, as_races, normalized, read, read_race, to_plain
 from .run import SCHEMA, Execution, MetricCurves, RecordFile, RunInfo, RunRecord, as_runs
 from .store import Store, identity, write_group
 from .values import Count, Document, Interval, Metric, Number, OtherMetric, Value
