@@ -1,4 +1,8 @@
-"""The page of `thalweg play` in a browser: nine rules over 2,000 steps after a slider has moved."""
+"""The page of `thalweg play` in a browser: nine rules over 2,000 steps after a slider has moved.
+
+Measured are the paths alone, on every surface, and on Beale's function the whole page: drawing it
+anew after a slider has moved, and the time from frame to frame while it plays.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
+
+import thalweg as tw
 from common import Record, parser
 from thalweg.bench.timing import Spread
 from thalweg.playground import regression
@@ -37,6 +44,40 @@ for (const surface of surfaces) {
   found[surface] = times;
 }
 document.getElementById('answer').textContent = JSON.stringify(found);
+"""
+
+# `redraw` is what the page asks the browser to call before its next frame.
+_PAGE = """
+async ({rules, steps, rounds, view}) => {
+  const hyper = (lr) => Object.fromEntries(rules.map((rule) => [rule, {lr}]));
+  const drawn = [];
+  const ask = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (call) => ask((time) => {
+    const begun = performance.now();
+    call(time);
+    if (call.name === 'redraw') drawn.push(performance.now() - begun);
+  });
+  const frame = () => new Promise((done) => ask(() => done(performance.now())));
+  thalweg.set({surface: 'beale', rules, steps, step: steps, view, hyper: hyper(1e-4)});
+  await frame();
+  await frame();
+  drawn.length = 0;
+  for (let k = 1; k <= rounds; k++) {
+    thalweg.set({hyper: hyper(1e-4 * (1 + k / rounds))});
+    await frame();
+    await frame();
+  }
+  const slider = drawn.slice();
+  thalweg.set({step: 0});
+  const speed = document.getElementById('speed');
+  speed.value = '300';
+  speed.dispatchEvent(new Event('change'));
+  document.getElementById('go').click();
+  const stamps = [];
+  while (stamps.length < 4 * rounds && thalweg.state().step < steps) stamps.push(await frame());
+  document.getElementById('go').click();
+  return {slider, gaps: stamps.slice(1).map((time, k) => time - stamps[k])};
+}
 """
 
 
@@ -70,6 +111,7 @@ def main() -> None:
         "target_milliseconds": TARGET,
         "browser": version(browser),
         "rows": rows,
+        "page": whole_page(browser, rounds),
         "met": all(row["met"] for row in rows),
     }
     record.close()
@@ -88,6 +130,26 @@ def measured(browser: str, rounds: int, noise: float) -> dict[str, list[float]]:
     page = f"<pre id=answer></pre><script>{core()}\n{script}</script>"
     found: dict[str, list[float]] = json.loads(answer(browser, page))
     return found
+
+
+def whole_page(browser: str, rounds: int) -> list[dict[str, Any]]:
+    """Milliseconds to draw the page anew, and between its frames while it plays, by view."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        file = tw.play().write(Path(folder) / "play.html")
+        program = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        for view in ("map", "3d"):
+            page = program.new_page(viewport={"width": 1400, "height": 900})
+            page.goto(file.as_uri() + "#steps=2")
+            page.wait_for_selector("html[data-ready=true]", state="attached")
+            setting = {"rules": RULES, "steps": STEPS, "rounds": rounds, "view": view}
+            found = page.evaluate(_PAGE, setting)
+            slider, gap = Spread.of(found["slider"]), Spread.of(found["gaps"])
+            print(f"{view}: drawn in {slider.median:.1f} ms, a frame every {gap.median:.1f} ms")
+            rows.append({"view": view, "slider": slider.median, "frame": gap.median})
+            rows[-1] |= {"slider_high": slider.high, "frame_high": gap.high}
+        program.close()
+    return rows
 
 
 def answer(browser: str, page: str) -> str:

@@ -6,12 +6,17 @@ from .base import recorded, source
 
 
 def play() -> str:
-    """How long the page takes to compute its paths anew."""
+    """How long the page takes to compute its paths anew, to draw them, and to play them."""
     found = recorded("play")
     rows = found["rows"]
     fastest, slowest = (pick(rows, key=lambda row: row["milliseconds"]) for pick in (min, max))
+    drawn = {row["view"]: row["slider"] for row in found["page"]}
+    frames = {row["view"]: row["frame"] for row in found["page"]}
     return (
         f"The paths of {len(found['rules'])} rules over {found['steps']:,} steps are computed anew "
         f"in {fastest['milliseconds']:.1f} to {slowest['milliseconds']:.1f} ms, by surface "
-        f"({found['browser'].partition(' built')[0]}). {source('play')}"
+        f"({found['browser'].partition(' built')[0]}). The whole page, with map, charts and formula, "
+        f"is then drawn anew in {drawn['map']:.0f} ms, and in three dimensions in {drawn['3d']:.0f} "
+        f"ms; while it plays there is a frame every {frames['map']:.1f} and {frames['3d']:.1f} ms. "
+        f"{source('play')}"
     )
