@@ -12,11 +12,12 @@ def play() -> str:
     fastest, slowest = (pick(rows, key=lambda row: row["milliseconds"]) for pick in (min, max))
     drawn = {row["view"]: row["slider"] for row in found["page"]}
     frames = {row["view"]: row["frame"] for row in found["page"]}
+    browser = found["browser"].partition(" built")[0]
     return (
         f"The paths of {len(found['rules'])} rules over {found['steps']:,} steps are computed anew "
         f"in {fastest['milliseconds']:.1f} to {slowest['milliseconds']:.1f} ms, by surface "
-        f"({found['browser'].partition(' built')[0]}). The whole page, with map, charts and formula, "
-        f"is then drawn anew in {drawn['map']:.0f} ms, and in three dimensions in {drawn['3d']:.0f} "
-        f"ms; while it plays there is a frame every {frames['map']:.1f} and {frames['3d']:.1f} ms. "
+        f"({browser}). The whole page, with map, charts and formula, is then drawn anew in "
+        f"{drawn['map']:.0f} ms, and in three dimensions in {drawn['3d']:.0f} ms; while it plays "
+        f"there is a frame every {frames['map']:.1f} and {frames['3d']:.1f} ms. "
         f"{source('play')}"
     )
