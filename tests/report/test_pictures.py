@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_sample import summary
-from thalweg.plotting import looks, save
+from thalweg.plotting import looks, save, spread
 from thalweg.records import as_race
 from thalweg.report import folders, pictures, ranges
 
@@ -146,7 +146,7 @@ def test_odd_races_are_drawn(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(-5, 6, allow_nan=False), min_size=1, max_size=40), st.floats(0.001, 0.2))
 def test_labels_are_spread(wanted: list[float], gap: float) -> None:
-    places = ranges.spread(wanted, gap, 0.0, 1.0)
+    places = spread(wanted, gap, 0.0, 1.0)
     room = min(gap, 1 / max(1, len(wanted) - 1))
     order = sorted(range(len(wanted)), key=lambda k: wanted[k])
     tolerance = 1e-9  # of sums of forty numbers near 1
@@ -157,9 +157,9 @@ def test_labels_are_spread(wanted: list[float], gap: float) -> None:
 
 
 def test_labels_with_room_stay_where_they_belong() -> None:
-    assert ranges.spread([0.9, 0.1, 0.5], 0.1, 0, 1) == [0.9, 0.1, 0.5]
+    assert spread([0.9, 0.1, 0.5], 0.1, 0, 1) == [0.9, 0.1, 0.5]
     # Two that want one place share the distance.
-    assert ranges.spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
+    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,19 @@ def test_a_start_may_begin_with_a_minus_and_the_file_is_named_for_the_surface(fo
     assert (folder / "bowl.png").exists()
 
 
+def test_draw_takes_several_surfaces_in_three_dimensions_and_animates(folder, capsys):
+    assert command("bowl,beale", "sgd", "--lr", "0.01", "--steps", "3", "--3d") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "wrote bowl-beale.png"
+    assert sum(line.startswith("optimizer ") for line in out) == 2
+    heights = [matplotlib.image.imread(folder / "bowl-beale.png").shape[0]]
+    assert command("bowl", "sgd", "--lr", "0.01", "--steps", "3", "--3d") == 0
+    heights.append(matplotlib.image.imread(folder / "bowl.png").shape[0])
+    assert heights[0] == 2 * heights[1]
+    assert command("bowl", "sgd", "--lr", "0.01", "--steps", "2", "--out", "b.GIF") == 0
+    assert (folder / "b.GIF").read_bytes().startswith(b"GIF89a")
+
+
 def test_draw_lists_the_surfaces(capsys):
     assert command("--list") == 0
     listed = capsys.readouterr().out.splitlines()
@@ -232,6 +245,9 @@ def test_a_rule_that_cannot_be_loaded_says_why(folder, spec, words):
         (["bealle", "adam"], "did you mean beale"),
         (["beale", "adma"], "did you mean adam"),
         (["beale"], "name one or more optimizers"),
+        (["beale,bowll", "adam"], "did you mean bowl"),
+        (["beale,", "adam"], "no surface named ''"),
+        (["beale", "adam", "--out", "there/a.gif"], "no folder 'there'"),
         ([], "--list"),
         (["beale", "adam", "--lr", "nan"], "lr of adam=nan"),
         (["beale", "adam", "--lr", "sgd=1"], "lr names 'sgd'"),

@@ -24,6 +24,10 @@ examples:
       a rule of your own, made with @thalweg.rule in my_rule.py
   thalweg draw my_file.py:f adam --view -2,2,-1,3
       a function f(x, y) of your own, in arithmetic and thalweg.ops
+  thalweg draw bowl,beale adam sgd --3d
+      two surfaces, one below the other, in three dimensions
+  thalweg draw beale adam momentum --out beale.gif
+      an animation; .mp4 needs the program ffmpeg
   thalweg draw --list
       the surfaces
 """
@@ -46,7 +50,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "surface",
         nargs="?",
         metavar="SURFACE",
-        help="its name (see --list), or FILE.py:NAME for a function f(x, y) of your own",
+        help="its name (see --list), or FILE.py:NAME for a function f(x, y) of your own; "
+        "several with commas between them",
     )
     parser.add_argument(
         "rules",
@@ -85,7 +90,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--seed", type=whole, default=0, metavar="N", help="the noise's seed (default: %(default)s)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="the picture: .png, .svg or .pdf (default: SURFACE.png)"
+        "--3d",
+        dest="three_d",
+        action="store_true",
+        help="draw the surface in three dimensions, not by its contours",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the picture: .png, .svg or .pdf; an animation: .gif or .mp4 (default: SURFACE.png)",
     )
     parser.set_defaults(run=_draw)
 
@@ -97,24 +110,32 @@ def _draw(args: argparse.Namespace) -> int:
         return 0
     if args.surface is None:
         raise UsageError("name a surface and one or more optimizers; --list shows the surfaces")
-    surface = load_surface(args.surface, args.view, args.start)
+    surfaces = [load_surface(name, args.view, args.start) for name in args.surface.split(",")]
+    names = [surface.name for surface in surfaces]
     if not args.rules:
         raise UsageError(
-            f"name one or more optimizers to draw on {surface.name}, as in "
-            f"`thalweg draw {surface.name} sgd momentum adam`"
+            f"name one or more optimizers to draw on {' and '.join(names)}, as in "
+            f"`thalweg draw {args.surface} sgd momentum adam`"
         )
     rules = [load_rule(spec) for spec in args.rules]
 
-    from ..plotting import check_file, save
+    from ..plotting import FILMS, FORMATS, check_file, check_film, save, save_film
     from ..surfaces.figures import figure
     from ..surfaces.trajectory import trajectory
 
-    file = check_file(args.out or f"{surface.name}.png")
-    result = trajectory(
-        rules, surface, args.start, args.steps, lr=args.lr, noise=args.noise, seed=args.seed
-    )
-    print(f"wrote {save(figure(result), file)}")
-    print(result)
+    file = check_file(args.out or f"{'-'.join(names)}.png", formats=(*FORMATS, *FILMS))
+    film = file.suffix.lower() in FILMS
+    if film:
+        check_film(file)
+    results = [
+        trajectory(
+            rules, surface, args.start, args.steps, lr=args.lr, noise=args.noise, seed=args.seed
+        )
+        for surface in surfaces
+    ]
+    drawn = figure(*results, three_d=args.three_d)
+    print(f"wrote {save_film(drawn, file) if film else save(drawn, file)}")
+    print(*results, sep="\n\n")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,15 @@ def new_figure(**options: Any) -> Figure:
     return Figure(**options)
 
 
-def check_file(file: str | os.PathLike[str], argument: str = "out") -> Path:
+def check_file(
+    file: str | os.PathLike[str], argument: str = "out", formats: Sequence[str] = FORMATS
+) -> Path:
     """The path of a picture to be written, if its ending and its folder will do.
 
     Args:
         file: where to; the ending (.png, .svg, .pdf) says in which format.
         argument: what the person calls it, for the message.
+        formats: the endings that will do.
 
     Raises:
         UsageError: the ending is no format, or the folder is missing or closed to writing.
@@ -47,9 +51,10 @@ def check_file(file: str | os.PathLike[str], argument: str = "out") -> Path:
         import matplotlib  # noqa: F401
 
     path = Path(file)
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in formats:
+        *first, last = formats
         raise UsageError(
-            f"{argument}={str(file)!r} must end in a picture's format: .png, .svg or .pdf"
+            f"{argument}={str(file)!r} must end in a picture's format: {', '.join(first)} or {last}"
         )
     if path.is_dir():
         raise UsageError(f"{argument}={str(file)!r} is a folder; name a file")

@@ -97,34 +97,3 @@ def shown(
     if log:
         return math.exp(low - margin), math.exp(high + margin)
     return low - margin, high + margin
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places for labels, near where they are wanted and `gap` apart, in the same order.
-
-    Labels that would overlap form a block around the mean of their wanted places. Where there is no
-    room for all, they are closer together.
-
-    Args:
-        wanted: a place per label.
-        gap: the least distance.
-        low, high: the ends of the room.
-    """
-    count = len(wanted)
-    if count > 1:
-        gap = min(gap, (high - low) / (count - 1))
-    order = sorted(range(count), key=lambda k: wanted[k])
-    blocks: list[tuple[float, list[int]]] = []  # the place of the first label, and the labels
-    for k in order:
-        members = [k]
-        start = min(max(wanted[k], low), high)
-        while blocks and blocks[-1][0] + gap * len(blocks[-1][1]) > start:
-            members = blocks.pop()[1] + members
-            mean = math.fsum(wanted[m] - gap * n for n, m in enumerate(members)) / len(members)
-            start = min(max(mean, low), high - gap * (len(members) - 1))
-        blocks.append((start, members))
-    places = [0.0] * count
-    for start, members in blocks:
-        for n, member in enumerate(members):
-            places[member] = start + gap * n
-    return places

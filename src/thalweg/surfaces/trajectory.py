@@ -139,10 +139,11 @@ class Trajectory:
         return f"{verb} at step {path.diverged_at}"
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """The paths over the surface's contours.
+        """The paths over the surface's contours, or on the surface where the Axes have depth.
 
         Args:
-            ax: where to draw; Axes of a new figure if None.
+            ax: where to draw; Axes of a new figure if None. On those made with
+                `projection="3d"` the surface is drawn in three dimensions.
 
         Returns:
             The Axes.
@@ -150,9 +151,9 @@ class Trajectory:
         Raises:
             MissingPackage: matplotlib is not installed.
         """
-        from .figures import contours
+        from .figures import contours, relief
 
-        return contours(self, ax)
+        return relief(self, ax) if ax is not None and ax.name == "3d" else contours(self, ax)
 
     def __str__(self) -> str:
         table = [_COLUMNS, *self.rows()]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...plotting import looks, new_figure
+from ...plotting import End, label_curves, looks, new_figure, safe
 from ...records import Number, RaceDocument
 from .. import ranges
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BANDS = 8  # more bands than these hide one another
-_LABEL = 60  # characters of a label
-_END = 24  # characters of a label at the end of a curve
-_AROUND = 0.75  # inches of a panel that its axis labels and margins take
-_SIZE = 7.5  # points, of a label at the end of a curve
-_LINE = 0.128  # inches that such a label takes
 WORDS = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
@@ -68,11 +63,6 @@ def dress(ax: Axes) -> None:
     ax.grid(color="0.9", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
-
-
-def height_for(labels: int, least: float = 3.8) -> float:
-    """The height in inches of a panel with so many labels at its right end."""
-    return max(least, _LINE * labels + 0.9)
 
 
 def styles(document: RaceDocument) -> dict[str, dict[str, Any]]:
@@ -173,39 +163,17 @@ def _label_ends(
     ends: tuple[float, float],
     log: bool,
 ) -> None:
-    """Every curve's name at its end, with a stroke of its line, none over another."""
+    """Every curve's name at its end."""
     scale = math.log if log else float
     low, high = map(scale, ends)
     tails = [(line, tail) for line in lines if (tail := _last(line, log)) is not None]
-    heights = [(scale(y) - low) / (high - low) for _, (_, y) in tails]
-    figure, spot = ax.get_figure(root=True), ax.get_subplotspec()
-    assert figure is not None
-    assert spot is not None  # every panel is one of a grid
-    share = len(spot.rowspan) / spot.get_gridspec().nrows
-    inches = figure.get_size_inches()[1] * share - _AROUND
-    inside = [min(1.0, max(0.0, h)) for h in heights]
-    places = ranges.spread(inside, _LINE / inches, 0.0, 1.0)
-    for (line, _), height, start, place in zip(tails, heights, inside, places, strict=True):
-        arrow = "" if start == height else (" ↑" if height > 1 else " ↓")
-        ax.plot(
-            [1.01, 1.03, 1.085],
-            [start, place, place],
-            transform=ax.transAxes,
-            clip_on=False,
-            linewidth=1.4,
-            label="_end",
-            **look[line.name],
-        )
-        ax.annotate(
-            safe(line.name, _END) + arrow,
-            (1.1, place),
-            xycoords="axes fraction",
-            va="center",
-            fontsize=_SIZE,
-            color=look[line.name]["color"],
-            fontweight="bold" if line.strong else "normal",
-            annotation_clip=False,
-        )
+    label_curves(
+        ax,
+        [
+            End(line.name, (scale(y) - low) / (high - low), look[line.name], line.strong)
+            for line, (_, y) in tails
+        ],
+    )
 
 
 def _last(line: Line, log: bool) -> tuple[float, float] | None:
@@ -246,9 +214,3 @@ def label(document: RaceDocument, curve: str) -> str:
 def metric(document: RaceDocument) -> str:
     """The name of the metric that judges."""
     return safe(document.setting.metric.name)
-
-
-def safe(name: str, length: int = _LABEL) -> str:
-    """A text that matplotlib draws as it is, and not as a formula; cut where it is no label."""
-    short = name if len(name) <= length else f"{name[: length - 1]}…"
-    return short.replace("$", r"\$").replace("\n", " ").lstrip("_") or "–"

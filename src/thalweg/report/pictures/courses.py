@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ... import frames
-from ...plotting import new_figure
+from ...plotting import height_for, new_figure, safe
 from ...records import Number, RaceDocument, RacesDocument, RunRecord
 from .. import ranges, units
 from ..folders import Found
@@ -17,12 +17,10 @@ from .axes import (
     Line,
     draw_lines,
     dress,
-    height_for,
     label,
     legend,
     numbers,
     panels,
-    safe,
     styles,
     styles_of,
 )

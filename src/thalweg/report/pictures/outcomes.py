@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ...plotting import safe
 from ...records import RaceDocument
 from .. import ranges, text
-from .axes import metric, numbers, panels, safe, styles
+from .axes import metric, numbers, panels, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...plotting import looks
+from ...plotting import looks, safe
 from ...records import OptimizerResult, RaceDocument, Value
 from .. import ranges
-from .axes import label, legend, mark_edge, panels, safe, styles
+from .axes import label, legend, mark_edge, panels, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
