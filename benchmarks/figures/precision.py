@@ -73,8 +73,15 @@ def jax_scalars(rule: str) -> str:
 
 
 def closeness() -> str:
-    """The farthest that a parameter of any class ends from torch's loop, in units."""
-    return f"{max(row['units'] for row in rows('closeness') if row['contender'] == _OURS):,.0f}"
+    """The farthest that a parameter of any class ends from torch's loop: ours, torch's foreach."""
+    most = {
+        side: max(row["units"] for row in rows("closeness") if row["contender"] == side)
+        for side in (_OURS, "foreach")
+    }
+    return (
+        f"{most[_OURS]:,.0f} units in the last place from torch's loop, and at most "
+        f"{most['foreach']:,.0f} under torch's own foreach mode"
+    )
 
 
 def closeness_of_classes() -> str:
