@@ -11,6 +11,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import callbacks, ops, optim, rules, surfaces, tasks
     from . import optax as optax  # not in __all__: it needs an extra
+    from .landscapes import Landscape, WeightPath, landscape
     from .playground import Page, play
     from .racing import Race, Races, race, races
     from .rules import Rule, RuleError, registry, rule
@@ -25,6 +26,9 @@ _HOME = {
     "rules": "rules",
     "surfaces": "surfaces",
     "tasks": "tasks",
+    "Landscape": "landscapes",
+    "WeightPath": "landscapes",
+    "landscape": "landscapes",
     "Page": "playground",
     "play": "playground",
     "Race": "racing",
@@ -41,6 +45,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Landscape",
     "Page",
     "Race",
     "Races",
@@ -48,8 +53,10 @@ __all__ = [
     "RuleError",
     "Task",
     "Trajectory",
+    "WeightPath",
     "__version__",
     "callbacks",
+    "landscape",
     "ops",
     "optim",
     "play",

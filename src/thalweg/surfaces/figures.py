@@ -21,6 +21,7 @@ from ..plotting import (
     spread,
     style,
 )
+from ..plotting.terrain import LEVELS, draw_contours, shades
 from ..rules import registry
 from .trajectory import Path, Trajectory, view_with
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _GRID = 300
 _MESH = 90
-_LEVELS = 14
 _LEGEND_WIDTH = 150  # in characters
 _MARKS: dict[str, dict[str, Any]] = {
     "start": {"marker": "o", "ms": 9, "mfc": "white", "mew": 1.6},
@@ -127,11 +127,11 @@ def relief(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     axis.set_box_aspect(None, zoom=0.95)
     drawn = height(values)
     axis.plot_surface(
-        *grid, drawn, cmap=_shades(), rcount=_MESH, ccount=_MESH, linewidth=0, zorder=1
+        *grid, drawn, cmap=shades(), rcount=_MESH, ccount=_MESH, linewidth=0, zorder=1
     )
     known = drawn[np.isfinite(drawn)]
     if np.ptp(known) > 0:
-        axis.contour(*grid, drawn, _LEVELS, colors="#7d93a8", linewidths=0.5, zorder=2)
+        axis.contour(*grid, drawn, LEVELS, colors="#7d93a8", linewidths=0.5, zorder=2)
     height.mark(axis, known)
     ends = []
     for path, look in _styled(trajectory):
@@ -299,27 +299,7 @@ def _terrain(trajectory: Trajectory, low: Any, high: Any, ax: Axes) -> None:
     if trajectory.surface.bounded:
         floor = trajectory.surface.minimum
         heights = np.maximum(heights - (np.nanmin(heights) if floor is None else floor), 0.0)
-    levels = _levels(heights[np.isfinite(heights)], logarithmic=trajectory.surface.bounded)
-    if len(levels) < 2:
-        return  # a plain as flat as the paper
-    ax.contourf(x, y, heights, levels, colors=_shades()(np.linspace(0, 1, len(levels) - 1)))
-    ax.contour(x, y, heights, levels[1:], colors="#7d93a8", linewidths=0.5, linestyles="solid")
-
-
-def _shades() -> Any:
-    """Colours from the depths to the heights."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("depth", ["#c3d4e3", "#f7f9fb"])
-
-
-def _levels(heights: Any, *, logarithmic: bool) -> Any:
-    """The heights of the contour lines, rising."""
-    if not logarithmic:
-        return np.unique(np.quantile(heights, np.linspace(0, 1, _LEVELS)))
-    if not len(above := heights[heights > 0]):
-        return above
-    return np.unique([0, *np.geomspace(np.quantile(above, 0.002), above.max(), _LEVELS)[1:]])
+    draw_contours(ax, x, y, heights, logarithmic=trajectory.surface.bounded)
 
 
 def _places(name: str | None, points: Any, low: Any, high: Any, ax: Axes, **look: Any) -> None:
