@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 import thalweg as tw
 from executed import train
-from thalweg.cli import main, show
+from thalweg.cli import main
 from thalweg.errors import UsageError
 from thalweg.racing import Race, statistics
 from thalweg.racing.outcome import Outcome, others
 from thalweg.records import MetricCurves, RunRecord, Store, json_safe
-from thalweg.report import also, export, folders, html, markdown
+from thalweg.report import also, export, folders, html, markdown, terminal
 from thalweg.tasks import Metric, Task, examine
 from thalweg.training import rng
 from thalweg.training.population import Population
@@ -330,7 +330,7 @@ def test_the_page_and_the_markdown_show_them(
 
 def test_the_terminal_shows_them(raced: tuple[Race, Path]) -> None:
     race = raced[0]
-    lines = show.table(race.result).splitlines()
+    lines = terminal.table(race.result).splitlines()
     start = next(k for k, line in enumerate(lines) if line.strip().startswith("also measured"))
     for name, cells in also.table(race.result):
         (line,) = [line for line in lines[start:] if line.split()[:1] == [name]]
@@ -344,7 +344,7 @@ def test_a_page_without_others_says_nothing_of_them() -> None:
     assert "Also measured" not in page
     assert 'value="also-' not in page
     assert "Also measured" not in markdown.summary(one.result)
-    assert "also measured" not in show.table(one.result)
+    assert "also measured" not in terminal.table(one.result)
     assert [c for c in one.to_frame() if c.startswith("validation")] == [
         "validation_loss",
         "validation_metric",
