@@ -1,6 +1,7 @@
-"""Make the pictures of docs/images anew: paths on surfaces, `thalweg play`, a race's report.
+"""Make the pictures of docs/images anew: surfaces, a network's loss, `thalweg play`, a report.
 
-Run it after the report or a figure has changed: `make images`. It needs Chromium, to draw the page.
+Run it after the report or a figure has changed: `make images`. It needs Chromium, to draw pages;
+with `--drawn` it makes only the pictures that need none.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from PIL import Image
 
 import thalweg as tw
 from thalweg.cli import main as command
-from thalweg.plotting import save
+from thalweg.plotting import save, save_film
 from thalweg.surfaces.figures import figure
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
-EXAMPLE = HERE.parent / "examples" / "notes_pictures.py"
+EXAMPLES = HERE.parent / "examples"
 TASK = "digits-mlp"
 REPORT = (1200, 1900)  # pixels: the page down to its first chart
 PLAY = (1400, 1000)
@@ -74,10 +75,27 @@ def photographed(program: str, page: str, size: tuple[int, int], folder: Path) -
         check=True,
         timeout=PATIENCE,
     )
+    return with_few_colours(picture)
+
+
+def with_few_colours(picture: Path) -> bytes:
+    """A picture as a PNG of few colours, which is smaller."""
     stream = io.BytesIO()
     with Image.open(picture) as opened:
         opened.convert("RGB").quantize(COLOURS).save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def draw(folder: Path) -> None:
+    """Draw paths on surfaces and the pictures of the gallery."""
+    gallery = runpy.run_path(str(EXAMPLES / "gallery.py"))
+    notes = runpy.run_path(str(EXAMPLES / "notes_pictures.py"))["pictures"]()
+    figures = {name: figure(trajectory) for name, trajectory in notes.items()}
+    for name, drawn in {**figures, **gallery["surfaces"](), **gallery["network"]()}.items():
+        target = save(drawn, folder / f"{name}.png")
+        target.write_bytes(with_few_colours(target))
+        print(target)
+    print(save_film(gallery["film"](), folder / "ravine.gif", dpi=gallery["DPI"]))
 
 
 def main() -> None:
@@ -85,11 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="(default: %(default)s)")
     parser.add_argument("--race", type=Path, help="the folder of a race that is finished")
+    parser.add_argument("--drawn", action="store_true", help="only what needs no browser")
     options = parser.parse_args()
-    program = browser()
+    program = None if options.drawn else browser()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, trajectory in runpy.run_path(str(EXAMPLE))["pictures"]().items():
-        print(save(figure(trajectory), options.out / f"{name}.png"))
+    draw(options.out)
+    if program is None:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = (options.race or Path(scratch) / "race").resolve()
         if options.race is None:

@@ -136,6 +136,16 @@ def test_an_animation_grows_to_the_picture_and_leaves_the_figure_as_it_was(three
             durations.append(film.info["duration"])
     assert durations[-1] >= 1000 > durations[0]
     assert all((a != b).any() for a, b in itertools.pairwise(pictures))
+    drawn.savefig(tmp_path / "whole.png", dpi=40)
+    with Image.open(tmp_path / "whole.png") as whole:
+        expected = np.asarray(whole.convert("RGB"), dtype=int)
+    (tmp_path / "whole.png").unlink()
+    for look in plotting.looks(["sgd", "adam"]).values():
+        colour = np.array([int(look.light[k : k + 2], 16) for k in (1, 3, 5)])
+        drawn_as, filmed_as = (
+            np.abs(picture - colour).max(axis=-1).min() for picture in (expected, pictures[-1])
+        )
+        assert filmed_as < drawn_as + 20, "thin lines keep their colours"
     after = [points_of(line) for ax in drawn.axes for line in paths_of(ax)]
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
     assert all(artist.get_visible() for artist in drawn.findobj() if artist.get_gid() == END)
@@ -143,7 +153,7 @@ def test_an_animation_grows_to_the_picture_and_leaves_the_figure_as_it_was(three
 
 
 def test_long_and_diverged_paths_are_animated_in_a_bounded_number_of_frames(tmp_path):
-    result = tw.trajectory(["sgd", "adam"], "bowl", (-7, 2), 400, lr={"sgd": 1e9, "adam": 0.3})
+    result = tw.trajectory(["sgd", "adam"], "bowl", (-7, 2), 150, lr={"sgd": 1e9, "adam": 0.3})
     ax = Figure(figsize=(2, 2)).add_subplot()
     result.plot(ax)
     with Image.open(plotting.save_film(ax.figure, tmp_path / "a.gif", dpi=20)) as film:

@@ -60,7 +60,10 @@ def contours(landscape: Landscape, ax: Axes | None = None) -> Axes:
         xlabel=f"first component, {first:.0%} of the variance",
         ylabel=f"second component, {second:.0%}",
     )
-    ax.set_title(f"loss in the plane of {first + second:.0%} of the variance", fontsize="medium")
+    ax.set_title(
+        f"loss in the plane that holds {first + second:.0%} of the paths' variance",
+        fontsize="medium",
+    )
     label_points(ax, ends)
     return ax
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ PATH = "path"
 
 _RATE = 20  # frames per second
 _FRAMES = 100  # at most: of longer paths some steps are left out
+_COLOURS = 256
 _PAUSE = 20  # frames that the last one stays
 
 
@@ -49,19 +52,20 @@ def save_film(figure: Figure, file: str | os.PathLike[str], dpi: float = 80) -> 
     """
     path = check_film(file)
     import numpy as np
-    from matplotlib.animation import FFMpegWriter, PillowWriter
+    from matplotlib import rc_context
+    from matplotlib.animation import FFMpegWriter
     from matplotlib.lines import Line2D
 
     lines = [_Growing(a) for a in figure.findobj(Line2D) if a.get_gid() == PATH]
     ends = [artist for artist in figure.findobj() if artist.get_gid() == END]
     steps = max((line.count for line in lines), default=1)
     shown = np.unique(np.linspace(1, steps, min(steps, _FRAMES)).round().astype(int))
-    writer = (PillowWriter if path.suffix.lower() == ".gif" else FFMpegWriter)(fps=_RATE)
+    writer: Any = _Gif() if path.suffix.lower() == ".gif" else FFMpegWriter(fps=_RATE)
     figure.draw_without_rendering()
     layout = figure.get_layout_engine()
     figure.set_layout_engine("none")  # panels stay where they are from frame to frame
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, rc_context({"savefig.bbox": None}):
             draft = Path(folder) / f"film{path.suffix.lower()}"
             with writer.saving(figure, str(draft), dpi):
                 for end in ends:
@@ -72,7 +76,7 @@ def save_film(figure: Figure, file: str | os.PathLike[str], dpi: float = 80) -> 
                     writer.grab_frame()
                 for end in ends:
                     end.set_visible(True)
-                for _ in range(_PAUSE):
+                for _ in range(1 if isinstance(writer, _Gif) else _PAUSE):
                     writer.grab_frame()
             with replacing(path) as beside:
                 shutil.copyfile(draft, beside)
@@ -107,6 +111,41 @@ def check_film(file: str | os.PathLike[str], argument: str = "out") -> Path:
                 "install it, or write a .gif"
             )
     return path
+
+
+class _Gif:
+    """Writes frames as a GIF whose last frame stays for a while.
+
+    matplotlib's writer gives every frame colours of its own, which drops those of thin lines and
+    makes files several times as large, because what stands still changes its colour too.
+    """
+
+    @contextmanager
+    def saving(self, figure: Figure, file: str, dpi: float) -> Iterator[None]:
+        """Collect the frames that are grabbed inside, then write them."""
+        self.figure, self.dpi = figure, dpi
+        self.frames: list[Any] = []
+        yield
+        self._write(file)
+
+    def grab_frame(self) -> None:
+        """Draw the figure as it is now."""
+        from PIL import Image
+
+        stream = io.BytesIO()
+        self.figure.savefig(stream, format="png", dpi=self.dpi)
+        self.frames.append(Image.open(stream).convert("RGB"))
+
+    def _write(self, file: str) -> None:
+        from PIL import Image
+
+        # The default method has no colours for what is small, as a thin line.
+        palette = self.frames[-1].quantize(_COLOURS, Image.Quantize.MAXCOVERAGE)
+        plain = Image.Dither.NONE
+        first, *rest = [f.quantize(palette=palette, dither=plain) for f in self.frames]
+        durations = [1000 // _RATE] * len(rest) + [1000 * _PAUSE // _RATE]
+        options = {"duration": durations, "loop": 0, "optimize": True}
+        first.save(file, save_all=True, append_images=rest, **options)
 
 
 class _Growing:

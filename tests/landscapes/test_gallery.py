@@ -1,0 +1,38 @@
+"""docs/gallery.md: its code runs as it stands, and its pictures are there and small."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+PICTURES = re.findall(r"\]\((images/[^)]+)\)", PAGE)
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
+    assert len(blocks) == 3
+    exec(compile("\n".join(blocks), "gallery", "exec"), {"__name__": "gallery"})
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"ravine.png", "ravine.gif", "around.png", "around.npz", "between.png"}
+    assert "adam: ends at loss" in capsys.readouterr().out
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pictures_are_small(picture):
+    assert (ROOT / "docs" / picture).stat().st_size < 150_000
+
+
+def test_every_picture_has_its_script(monkeypatch):
+    gallery = runpy.run_path(str(ROOT / "examples" / "gallery.py"))
+    monkeypatch.setitem(gallery["network"].__globals__, "STEPS", 10)
+    drawn = {**gallery["surfaces"](), **gallery["network"]()}
+    assert {f"images/{name}.png" for name in drawn} | {"images/ravine.gif"} == set(PICTURES)
+    assert gallery["film"]().axes
