@@ -81,6 +81,16 @@ def test_odd_surfaces_have_a_relief(function, tmp_path):
 
 
 @pytest.mark.parametrize("three_d", [False, True])
+def test_a_path_that_ends_in_view_where_there_is_no_value_is_drawn(three_d, tmp_path):
+    result = tw.trajectory("sgd", lambda x, y: tw.ops.sqrt(x) + y**2, (1, 1), 20, lr=0.2)
+    path = result["sgd"]
+    assert path.diverged_at is not None
+    assert np.isfinite(path.points[path.diverged_at]).all()
+    file = plotting.save(figures.figure(result, three_d=three_d), tmp_path / "odd.png")
+    assert file.stat().st_size > 0
+
+
+@pytest.mark.parametrize("three_d", [False, True])
 def test_several_surfaces_stand_in_one_figure_each_with_its_legend(three_d, tmp_path):
     several = [
         tw.trajectory(["sgd", "adam"], name, steps=10, lr=0.01) for name in ("bowl", "beale")

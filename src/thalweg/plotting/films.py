@@ -139,8 +139,9 @@ class _Gif:
     def _write(self, file: str) -> None:
         from PIL import Image
 
-        # The default method has no colours for what is small, as a thin line.
-        palette = self.frames[-1].quantize(_COLOURS, Image.Quantize.MAXCOVERAGE)
+        # The default method has no colours for what is small, as a thin line; without `kmeans`
+        # large areas lose theirs.
+        palette = self.frames[-1].quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=2)
         plain = Image.Dither.NONE
         first, *rest = [f.quantize(palette=palette, dither=plain) for f in self.frames]
         durations = [1000 // _RATE] * len(rest) + [1000 * _PAUSE // _RATE]

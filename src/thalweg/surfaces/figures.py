@@ -333,6 +333,7 @@ def _limit(trajectory: Trajectory, ax: Axes) -> None:
                 for path in trajectory.paths.values()
             ]
         )
+        seen = seen[np.isfinite(seen)]  # a path may end in view where the surface has no value
         pad = 0.05 * float(np.ptp(seen)) or 1.0
         ax.set_ylim(seen.min() - pad, seen.max() + pad)
         return
