@@ -102,10 +102,17 @@ def test_fish_completes(scripts: Path) -> None:
     ],
 )
 def test_zsh_completes(typed: str, completed: str, scripts: Path) -> None:
-    process, master = pty.fork()
-    if process == 0:
-        os.environ.update(PS1="ready> ", TERM="dumb", ZDOTDIR=str(scripts))
-        os.execv(installed("zsh"), ["zsh", "-f", "-i"])
+    master, terminal = pty.openpty()
+    variables = {**os.environ, "PS1": "ready> ", "TERM": "dumb", "ZDOTDIR": str(scripts)}
+    process = subprocess.Popen(
+        [installed("zsh"), "-f", "-i"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=variables,
+        start_new_session=True,
+    )
+    os.close(terminal)
     try:
         setup = "unsetopt zle_bracketed_paste; autoload -U compinit; compinit -u -D; source .zsh"
         os.write(master, f"{setup}; echo set''up\n".encode())
@@ -113,8 +120,8 @@ def test_zsh_completes(typed: str, completed: str, scripts: Path) -> None:
         os.write(master, f"{typed}\t".encode())
         read_until(master, completed)
     finally:
-        os.kill(process, 9)
-        os.waitpid(process, 0)
+        process.kill()
+        process.wait()
         os.close(master)
 
 
@@ -141,4 +148,5 @@ def test_every_rule_and_every_command_is_in_every_script(
     with pytest.raises(SystemExit):
         main(["--completion", "bahs"])
     err = capsys.readouterr().err
-    assert err.startswith("thalweg: no completion named 'bahs'; did you mean bash")
+    said = "thalweg: argument --completion: no completion named 'bahs'; did you mean bash"
+    assert err.startswith(said)

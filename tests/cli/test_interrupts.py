@@ -24,6 +24,7 @@ if __name__ == "__main__":
     sys.exit(program.main())
 """
 RACE = ["race", "digits-mlp", "--optimizers", "sgd,adam,momentum", "--budget", "4"]
+ENDING = "thalweg: interrupted, ending; Ctrl-C again ends at once"
 LANES, PROCESSES = '"lanes", 6', '"processes", 1, 2'
 
 
@@ -74,9 +75,10 @@ def test_an_interrupt_is_answered_and_says_what_is_kept(
     code, said = interrupted(tmp_path, plan, line, delay)
     assert code == 130
     assert "Traceback" not in said
-    assert "thalweg: interrupted, ending; Ctrl-C again ends at once" in said
-    last = said.strip().splitlines()[-1]
-    assert re.search(f"^thalweg( race)?: interrupted; {kept}", last) or kept is None, said
+    lines = said.strip().splitlines()
+    assert ENDING in lines, said
+    if kept is not None:
+        assert re.search(f"^thalweg( race)?: interrupted; {kept}", lines[-1]), said
     if kept and kept.startswith("no run"):
         assert not (tmp_path / "races" / "digits-mlp" / "race.json").exists()
 
@@ -85,3 +87,24 @@ def test_the_second_interrupt_ends_the_program_and_its_workers_at_once(tmp_path:
     code, said = interrupted(tmp_path, PROCESSES, "^learning rates", 0.2, twice=True)
     assert code == 130
     assert "Traceback" not in said
+
+
+def test_an_error_that_a_library_makes_of_the_interrupt_is_one(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys, time\n"
+        "import thalweg.__main__ as program\n"
+        "from thalweg import cli\n"
+        "def reads_modules(*args):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(30)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise RecursionError('maximum recursion depth exceeded')\n"
+        "cli.main = reads_modules\n"
+        "sys.exit(program.main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (130, ENDING)

@@ -25,5 +25,5 @@ BAD = """\
 def test_an_argument_that_a_constructor_refuses_is_put_down_to_its_call(tmp_path: Path) -> None:
     file = tmp_path / "my_task.py"
     file.write_text(textwrap.dedent(BAD), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"my_task\.py:8: UsageError: .* contain 1 NaN"):
+    with pytest.raises(UsageError, match=r"my_task\.py:8: task .mine.: .* contain 1 NaN"):
         load_task(str(file))

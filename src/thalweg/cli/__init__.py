@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from .. import __version__
+from .. import __version__, interrupts
 from ..errors import ThalwegError, UsageError, unknown
 
 _COMMANDS = (
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ThalwegError, OSError) as error:
         return _fail(1, f"{name}: {error}")
     except KeyboardInterrupt as stop:
+        interrupts.wait_until_answered()
         return _fail(130, f"{name}: {'; '.join(('interrupted', *map(str, stop.args)))}")
 
 
@@ -94,7 +95,8 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             kind = "command" if action.dest == "command" else action.dest
-            raise argparse.ArgumentError(None, str(unknown(kind, value, action.choices)))
+            shown = action if action.option_strings else None
+            raise argparse.ArgumentError(shown, str(unknown(kind, value, action.choices)))
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:
