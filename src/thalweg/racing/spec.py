@@ -10,18 +10,16 @@ from numbers import Real
 from typing import Any
 
 import msgspec
-import torch
 
-from .._version import __version__
 from ..errors import UsageError, check_count, known_name, unknown
-from ..records import SCHEMA, RunInfo, RunRecord, identity
+from ..records import RunInfo, RunRecord, identity
 from ..rules.core import LogRange, Rule
 from ..rules.ranges import Choice, Range
-from ..schedules import CONSTANT
 from ..tape import trace
 from ..tasks import Task
 from ..training.halving import LEAST, bracket
-from ..training.rng import STREAMS, TUNING
+from ..training.identity import run_identity
+from ..training.rng import TUNING
 from ..training.runs import Method, RandomSearch, Recipe, Regime, Run
 from ..training.torch_method import TorchMethod
 from . import samplers
@@ -220,33 +218,7 @@ class Spec:
 
     def identity(self, run: Run, test: bool) -> str:
         """What names a run's record: everything that its result depends on."""
-        rule, schedule = run.method, run.recipe.schedule
-        parts = {
-            "schema": SCHEMA,
-            "versions": [__version__, torch.__version__],
-            "streams": STREAMS,
-            "task": self.task.fingerprint,
-            "regime": vars(self.regime.under(run.recipe)),
-            "method": rule.name,
-            # A formula that changed is another method, whatever its name.
-            "formula": self._formula(run),
-            "init": rule.init if isinstance(rule, Rule) else None,
-            "hyper": run.scalars,
-            "seed": run.seed,
-            "test": test,
-        }
-        if schedule != CONSTANT:
-            parts["schedule"] = vars(schedule)
-        if run.bracket is not None:  # the others decide how far it is trained
-            parts["bracket"] = run.bracket
-        return identity(parts)
-
-    @staticmethod
-    def _formula(run: Run) -> str:
-        """What tells methods of one name apart."""
-        if isinstance(run.method, Rule):
-            return trace(run.rule).key
-        return run.method.fingerprint if isinstance(run.method, TorchMethod) else run.method.title
+        return run_identity(self.task, self.regime, run, test=test)
 
     def about(self, run: Run, test: bool) -> dict[str, Any]:
         """What a run's record says of the run, for whoever reads records alone."""
