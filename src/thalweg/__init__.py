@@ -11,7 +11,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import callbacks, ops, optim, rules, surfaces, tasks
     from . import optax as optax  # not in __all__: it needs an extra
-    from .landscapes import Landscape, WeightPath, landscape
+    from .landscapes import Landscape, WeightPath, landscape, race_paths
     from .playground import Page, play
     from .racing import Race, Races, race, races
     from .rules import Rule, RuleError, registry, rule
@@ -34,6 +34,7 @@ _HOME = {
     "Race": "racing",
     "Races": "racing",
     "race": "racing",
+    "race_paths": "landscapes",
     "races": "racing",
     "Rule": "rules",
     "RuleError": "rules",
@@ -61,6 +62,7 @@ __all__ = [
     "optim",
     "play",
     "race",
+    "race_paths",
     "races",
     "registry",
     "rule",

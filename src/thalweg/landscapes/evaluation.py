@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError, known_name
+from ..tasks import Task
 from ..tasks.calling import ModelLoss, call, scores
 from ..tasks.losses import LOSSES, MODEL
 from ..tasks.trees import Tree, count, map_leaves, map_tensors, rows
@@ -30,7 +31,7 @@ class LossAt:
 
     Args:
         model: is copied.
-        loss: a name, "model", or a function of (outputs, targets).
+        loss: a name, "model", a function of (outputs, targets), or a task.
         data: (inputs, targets), or batches of such.
         batch_size: samples per pass, where the data are one pair.
         batch_norm: whether BatchNorm's statistics are recomputed at every point or kept.
@@ -42,7 +43,7 @@ class LossAt:
     def __init__(
         self,
         model: nn.Module,
-        loss: str | Callable[..., Any],
+        loss: str | Callable[..., Any] | Task,
         data: Any,
         batch_size: int,
         batch_norm: Statistics,
@@ -111,8 +112,10 @@ class LossAt:
         return float(value)
 
 
-def _objective(loss: str | Callable[..., Any]) -> Objective:
+def _objective(loss: str | Callable[..., Any] | Task) -> Objective:
     """A loss as a function of the model and a batch."""
+    if isinstance(loss, Task):
+        return lambda model, batch: loss.objective(model, *batch)
     if isinstance(loss, str):
         name = known_name("loss", loss, [*LOSSES, MODEL])
         if name == MODEL:
@@ -121,7 +124,8 @@ def _objective(loss: str | Callable[..., Any]) -> Objective:
         return lambda model, batch: function(scores(call(model, batch[0])), batch[1])
     if not callable(loss):
         raise UsageError(
-            f"loss={loss!r} must be a name, as cross_entropy, or a function of (outputs, targets)"
+            f"loss={loss!r} must be a name, as cross_entropy, a function of (outputs, targets) or "
+            "a task"
         )
     return lambda model, batch: loss(call(model, batch[0]), batch[1])
 

@@ -19,6 +19,7 @@ from ..atomic import replacing
 from ..errors import UsageError
 from ..plotting import FORMATS, check_file, save
 from ..surfaces.arguments import finite, whole
+from ..tasks import Task
 from .directions import Array, Plane, Projection, principal_plane, random_plane
 from .evaluation import LossAt, Statistics
 from .weights import Point, WeightPath, is_finite, read_paths
@@ -42,8 +43,8 @@ class PlanePath:
         distances: of the recorded weights from the plane, of shape (n,), in the unit of alpha.
         losses: at the recorded weights, of shape (n,).
         plane_losses: at their projections, of shape (n,): what the map shows in their place.
-        diverged_at: the step whose weights or loss are the first that are not finite; the path
-            ends before it. None if all are.
+        diverged_at: the step at which training diverged, or whose weights or loss are the first
+            that are not finite; the path ends before it. None if there is no such step.
     """
 
     name: str
@@ -153,7 +154,7 @@ class Landscape:
 
 def landscape(
     model: nn.Module,
-    loss: str | Callable[..., Any],
+    loss: str | Callable[..., Any] | Task,
     data: Any,
     *,
     paths: WeightPath | Mapping[str, WeightPath | Sequence[Point]] | None = None,
@@ -175,8 +176,8 @@ def landscape(
 
     Args:
         model: whose layers, device and number format count; without paths its weights too.
-        loss: a name, as in `tw.Task`, "model" for one that computes its own, or a function of
-            (outputs, targets) that returns the mean over a batch.
+        loss: a name, as in `tw.Task`, "model" for one that computes its own, a function of
+            (outputs, targets) that returns the mean over a batch, or a task, whose loss is meant.
         data: (inputs, targets), arrays or tensors; or batches of such, as a DataLoader, which is
             read once. They are held on the model's device.
         paths: weights recorded in training, by the names of optimizers.
@@ -206,10 +207,7 @@ def landscape(
         plane = random_plane(loss_at.model, loss_at.parameters, seed)
         axis = np.linspace(-span, span, size)
         return Landscape(axis, axis, _grid(loss_at, plane, axis, axis), plane, {}, None, batch_norm)
-    alive = {
-        name: _finite_part(loss_at, name, points, steps)
-        for name, (points, steps) in recorded.items()
-    }
+    alive = {name: _finite_part(loss_at, name, *path) for name, path in recorded.items()}
     projection = _project(alive, loss_at)
     drawn = _place(alive, projection, loss_at)
     alphas, betas = (_axis(values, size) for values in projection.coordinates.T)
@@ -228,7 +226,9 @@ class _Recorded:
     diverged_at: int | None
 
 
-def _finite_part(loss_at: LossAt, name: str, points: list[Point], steps: list[int]) -> _Recorded:
+def _finite_part(
+    loss_at: LossAt, name: str, points: list[Point], steps: list[int], diverged_at: int | None
+) -> _Recorded:
     losses: list[float] = []
     names = list(loss_at.parameters)
     for point, step in zip(points, steps, strict=True):
@@ -238,7 +238,7 @@ def _finite_part(loss_at: LossAt, name: str, points: list[Point], steps: list[in
                 raise UsageError(f"paths[{name!r}] begins at weights whose loss is not finite")
             return _Recorded(points[: len(losses)], steps[: len(losses)], losses, step)
         losses.append(value)
-    return _Recorded(points, steps, losses, None)
+    return _Recorded(points, steps, losses, diverged_at)
 
 
 def _project(alive: Mapping[str, _Recorded], loss_at: LossAt) -> Projection:

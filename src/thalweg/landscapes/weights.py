@@ -26,12 +26,14 @@ class WeightPath:
     Attributes:
         points: parameter name -> weights, one such dict per record.
         steps: the number of the step after which each was recorded, from 0.
+        diverged_at: the step at which training diverged; None until the caller sets it.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.points: list[Point] = []
         self.steps: list[int] = []
+        self.diverged_at: int | None = None
         self.record(0)
 
     def record(self, step: int | None = None) -> None:
@@ -65,8 +67,8 @@ def check_initialized(model: nn.Module) -> None:
 def read_paths(
     given: WeightPath | Mapping[str, WeightPath | Sequence[Point]] | None,
     wanted: Mapping[str, Tensor],
-) -> dict[str, tuple[list[Point], list[int]]]:
-    """The points and step numbers of every path, checked against a model.
+) -> dict[str, tuple[list[Point], list[int], int | None]]:
+    """The points and step numbers of every path and where it diverged, checked against a model.
 
     Args:
         given: a recorded path, or several by name; a list of state dicts counts as a path too.
@@ -94,8 +96,10 @@ def read_paths(
             raise UsageError(f"paths[{name!r}] is empty; record weights as the model trains")
         for k, point in enumerate(points):
             _check(f"paths[{name!r}][{k}]", point, wanted)
-        steps = path.steps if isinstance(path, WeightPath) else list(range(len(points)))
-        found[str(name)] = (list(points), steps)
+        if isinstance(path, WeightPath):
+            found[str(name)] = (list(points), path.steps, path.diverged_at)
+        else:
+            found[str(name)] = (list(points), list(range(len(points))), None)
     return found
 
 
