@@ -274,10 +274,10 @@ def _prepared(
         if run_identity(task, regime, run, test=tested) in (document.record_ids or ()):
             return name, run, regime
     if document.record_ids is not None and not _other_versions(document):
-        kind = "formula or search" if isinstance(method, Rule) else "code or defaults"
+        part = "formula" if isinstance(method, Rule) else "code"
         raise UsageError(
-            f"{name} is another than the one raced: its {kind} has changed; give the one that was "
-            f"raced: methods={{{name!r}: …}}"
+            f"{name} is another than the one raced: its {part} or its defaults have changed; "
+            f"give the one that was raced: methods={{{name!r}: …}}"
         )
     return name, run, measured[0]
 
