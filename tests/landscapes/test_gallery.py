@@ -16,6 +16,7 @@ PICTURES = re.findall(r"\]\((images/[^)]+)\)", PAGE)
 
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    open_before = plt.get_fignums()
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
     assert len(blocks) == 4
     exec(compile("\n".join(blocks), "gallery", "exec"), {"__name__": "gallery"})
@@ -23,7 +24,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     pictures = {"ravine.png", "ravine.gif", "around.png", "between.png", "raced.png"}
     assert written == {*pictures, "around.npz"}
     assert "adam: ends at loss" in capsys.readouterr().out
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before
 
 
 @pytest.mark.parametrize("picture", PICTURES)

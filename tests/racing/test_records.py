@@ -450,6 +450,7 @@ def test_a_race_killed_again_and_again_ends_like_an_undisturbed_one(
     assert {k: v for k, v in files(out).items() if k not in drafts} == files(finished)
 
 
+@pytest.mark.long  # the one before kills a race of lanes; workers are killed in test_workers.py
 def test_a_race_in_processes_killed_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     way = '"lanes", 4, 2'
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

@@ -165,8 +165,9 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_race_killed_at_thirty_moments_leaves_the_records_of_an_undisturbed_one(
-    task: Path, undisturbed: Path, servers: list[Server], tmp_path: Path
+@pytest.mark.parametrize("most", [8, pytest.param(30, marks=pytest.mark.long)])
+def test_a_race_killed_at_many_moments_leaves_the_records_of_an_undisturbed_one(
+    task: Path, undisturbed: Path, servers: list[Server], tmp_path: Path, most: int
 ) -> None:
     server, draw = servers[0], random.Random(5)
     whole = files(undisturbed)
@@ -177,7 +178,7 @@ def test_a_race_killed_at_thirty_moments_leaves_the_records_of_an_undisturbed_on
     assert server.race("race", task, *ARGUMENTS, "--out", begin(undisturbed, tmp_path / "0")) == 0
     duration = time.perf_counter() - start
     kills, number, left = 0, 0, []
-    while kills < 30:
+    while kills < most:
         out = tmp_path / str(number)
         if (out / "race.json").exists():
             number += 1

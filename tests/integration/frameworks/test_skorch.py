@@ -89,7 +89,7 @@ def test_goes_on_from_saved_parameters_of_either(case: str, writer: str, tmp_pat
     assert_same(again.module_.state_dict(), whole.module_.state_dict())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_grid_search_finds_what_it_finds_with_torch(processes: int) -> None:
     x, y = flowers()
     grid = {"lr": [1e-4, 1e-3, 0.02], "optimizer__momentum_decay": [4e-3, 0.5]}
