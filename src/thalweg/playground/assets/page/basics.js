@@ -65,7 +65,19 @@ function pen(canvas) {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.font = '12px system-ui, sans-serif';
   context.lineJoin = context.lineCap = 'round';
-  return {context, width, height};
+  return {context, width, height, ratio};
+}
+
+// A picture that is drawn anew only if its key, its size or the theme has changed.
+function kept(before, key, {width, height, ratio}, draw) {
+  const whole = [key, width, height, ratio, isDark()].join();
+  if (before?.key === whole) return before;
+  const image = made('canvas', {width: Math.round(width * ratio), height: Math.round(height * ratio)});
+  const context = image.getContext('2d');
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.lineJoin = context.lineCap = 'round';
+  draw(context);
+  return {key: whole, image};
 }
 
 // A piece of a rule's line, as in a legend.

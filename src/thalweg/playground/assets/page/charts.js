@@ -4,22 +4,20 @@ const MARGIN = {left: 46, right: 10, top: 8, bottom: 22};
 
 function drawCharts() {
   const now = model();
-  const {surface} = now;
+  const {surface, paths} = now;
   const floor = surface.lowest;
-  const losses = now.paths.map(({name, path}) => ({
-    name,
-    values: floor === null ? path.losses : path.losses.map((value) => value - floor),
-  }));
   const log = floor !== null;
-  drawChart(element('loss'), losses, log, now);
+  drawChart('loss', now, log, () => paths.map(({name, path}) => ({
+    name,
+    values: log ? path.losses.map((value) => value - floor) : path.losses,
+  })));
   const known = surface.minima.length > 0;
   element('far').hidden = !known;
   if (!known) return;
-  const distances = now.paths.map(({name, path}) => ({
+  drawChart('distance', now, true, () => paths.map(({name, path}) => ({
     name,
     values: Float64Array.from({length: path.steps + 1}, (_, k) => distance(surface, path.points[2 * k], path.points[2 * k + 1])),
-  }));
-  drawChart(element('distance'), distances, true, now);
+  })));
 }
 
 // The ends of the axis of values: without what is not finite, at most 14 decades, and no farther up
@@ -42,11 +40,26 @@ function spanOf(lines, log) {
   return [low - margin, high + margin];
 }
 
-function drawChart(canvas, lines, log, {state, active}) {
-  const on = pen(canvas);
+// A chart with a line at the present step. All else of it stays while the paths play.
+const charts = {};
+function drawChart(id, now, log, values) {
+  const on = pen(element(id));
   if (!on) return;
   const {context, width, height} = on;
+  const key = [now.key, now.active, now.state.lang].join();
+  charts[id] = kept(charts[id], key, on, (inside) => drawLines(inside, width, height, values(), log, now));
   context.clearRect(0, 0, width, height);
+  context.drawImage(charts[id].image, 0, 0, width, height);
+  const x = MARGIN.left + now.state.step * (width - MARGIN.left - MARGIN.right) / now.state.steps;
+  context.strokeStyle = colour('accent');
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(x, MARGIN.top);
+  context.lineTo(x, height - MARGIN.bottom);
+  context.stroke();
+}
+
+function drawLines(context, width, height, lines, log, {state, active}) {
   const [low, high] = spanOf(lines, log);
   const scale = log ? Math.log10 : (value) => value;
   const up = (height - MARGIN.top - MARGIN.bottom) / (scale(high) - scale(low));
@@ -54,7 +67,6 @@ function drawChart(canvas, lines, log, {state, active}) {
   const px = (k) => MARGIN.left + k * along;
   const py = (value) => height - MARGIN.bottom - (scale(Math.max(value, log ? low : -Infinity)) - scale(low)) * up;
   axes(context, {low, high, log, width, height, px, py, steps: state.steps});
-  context.save();
   context.beginPath();
   context.rect(MARGIN.left, MARGIN.top - 2, width - MARGIN.left - MARGIN.right + 4, height - MARGIN.top - MARGIN.bottom + 4);
   context.clip();
@@ -67,13 +79,6 @@ function drawChart(canvas, lines, log, {state, active}) {
     for (let k = 0; k < values.length; k++) if (!Number.isNaN(values[k])) context.lineTo(px(k), Math.max(-1e4, py(Math.min(values[k], 1e300))));
     context.stroke();
   }
-  context.restore();
-  context.strokeStyle = colour('accent');
-  context.lineWidth = 1;
-  context.beginPath();
-  context.moveTo(px(state.step), MARGIN.top);
-  context.lineTo(px(state.step), height - MARGIN.bottom);
-  context.stroke();
 }
 
 function axes(context, {low, high, log, width, height, px, py, steps}) {

@@ -8,15 +8,29 @@ function frameOf({view: [left, right, bottom, top]}, width, height) {
   };
 }
 
+// What stays while the paths play: relief, scales, minima, and the whole of each path, faintly.
+let still = null;
+function drawStill(context, frame, now, width, height) {
+  context.drawImage(reliefOf(now.surface, width, height), 0, 0, width, height);
+  scales(context, now.surface.view, frame, width, height);
+  for (const [x, y] of now.surface.minima) cross(context, ...frame.to(x, y));
+  context.globalAlpha = 0.3;
+  for (const {name, path} of ordered(now)) {
+    context.lineWidth = name === now.active ? 3 : 2.2;
+    context.strokeStyle = look(name).ink;
+    line(context, (i) => frame.to(path.points[2 * i], path.points[2 * i + 1]), 0, path.steps);
+  }
+  context.globalAlpha = 1;
+}
+
 function drawMap(canvas) {
   const on = pen(canvas);
   if (!on) return;
   const {context, width, height} = on;
   const now = model();
-  context.drawImage(reliefOf(now.surface, width, height), 0, 0, width, height);
   const frame = frameOf(now.surface, width, height);
-  scales(context, now.surface.view, frame, width, height);
-  for (const [x, y] of now.surface.minima) cross(context, ...frame.to(x, y));
+  still = kept(still, [now.key, now.active].join(), on, (inside) => drawStill(inside, frame, now, width, height));
+  context.drawImage(still.image, 0, 0, width, height);
   const ends = [];
   for (const {name, path} of ordered(now)) {
     const {ink, dash} = look(name);
@@ -24,9 +38,6 @@ function drawMap(canvas) {
     const place = (i) => frame.to(path.points[2 * i], path.points[2 * i + 1]);
     context.lineWidth = name === now.active ? 3 : 2.2;
     context.strokeStyle = ink;
-    context.globalAlpha = 0.3;
-    line(context, place, k, path.steps);
-    context.globalAlpha = 1;
     context.setLineDash(dash.map((one) => context.lineWidth * one));
     line(context, place, 0, k);
     context.setLineDash([]);
