@@ -68,15 +68,25 @@ function pen(canvas) {
   return {context, width, height, ratio};
 }
 
-// A picture that is drawn anew only if its key, its size or the theme has changed.
-function kept(before, key, {width, height, ratio}, draw) {
+// Draw what stays while the paths play. The second time that it is asked for unchanged it is kept as
+// a picture: while a slider moves, there would be a new one for every frame.
+function keep(before, key, {context, width, height, ratio}, draw) {
   const whole = [key, width, height, ratio, isDark()].join();
-  if (before?.key === whole) return before;
-  const image = made('canvas', {width: Math.round(width * ratio), height: Math.round(height * ratio)});
-  const context = image.getContext('2d');
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.lineJoin = context.lineCap = 'round';
-  draw(context);
+  if (before?.key !== whole) {
+    context.save();
+    draw(context);
+    context.restore();
+    return {key: whole, image: null};
+  }
+  let {image} = before;
+  if (!image) {
+    image = made('canvas', {width: Math.round(width * ratio), height: Math.round(height * ratio)});
+    const inside = image.getContext('2d');
+    inside.setTransform(ratio, 0, 0, ratio, 0, 0);
+    inside.lineJoin = inside.lineCap = 'round';
+    draw(inside);
+  }
+  context.drawImage(image, 0, 0, width, height);
   return {key: whole, image};
 }
 

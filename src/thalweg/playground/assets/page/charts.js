@@ -47,9 +47,8 @@ function drawChart(id, now, log, values) {
   if (!on) return;
   const {context, width, height} = on;
   const key = [now.key, now.active, now.state.lang].join();
-  charts[id] = kept(charts[id], key, on, (inside) => drawLines(inside, width, height, values(), log, now));
   context.clearRect(0, 0, width, height);
-  context.drawImage(charts[id].image, 0, 0, width, height);
+  charts[id] = keep(charts[id], key, on, (inside) => drawLines(inside, width, height, values(), log, now));
   const x = MARGIN.left + now.state.step * (width - MARGIN.left - MARGIN.right) / now.state.steps;
   context.strokeStyle = colour('accent');
   context.lineWidth = 1;

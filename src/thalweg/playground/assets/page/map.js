@@ -29,8 +29,7 @@ function drawMap(canvas) {
   const {context, width, height} = on;
   const now = model();
   const frame = frameOf(now.surface, width, height);
-  still = kept(still, [now.key, now.active].join(), on, (inside) => drawStill(inside, frame, now, width, height));
-  context.drawImage(still.image, 0, 0, width, height);
+  still = keep(still, [now.key, now.active].join(), on, (inside) => drawStill(inside, frame, now, width, height));
   const ends = [];
   for (const {name, path} of ordered(now)) {
     const {ink, dash} = look(name);
