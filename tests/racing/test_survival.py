@@ -357,7 +357,7 @@ def test_code_and_data_of_ones_own_name_the_records(
     assert (name(*changed, "after") != before) == differs
 
 
-@pytest.mark.parametrize("version", ["thalweg.racing.spec.__version__", "torch.__version__"])
+@pytest.mark.parametrize("version", ["thalweg.training.identity.__version__", "torch.__version__"])
 def test_another_version_names_other_records(
     version: str, task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
