@@ -50,8 +50,6 @@ _WHAT = {
     "sobol": "configurations",
     "optuna": "configurations",
 }
-
-
 _PATIENCE = 10.0  # seconds that the interval over samples is worth in a short race
 
 
@@ -139,17 +137,18 @@ class Racing:
         # Judged together: they are compared with each other.
         judged = iter(self._judge(everyone, test=True))
         final = {m.name: list(islice(judged, len(own))) for m, own in runs.items()}
-        tried = {m.name: to_the_end(self._outcomes(m)) for m in spec.entrants}
+        searched = {m: self._outcomes(m) for m in spec.entrants}
+        scored = {m: self._scores(outcomes) for m, outcomes in searched.items()}
         tuned = [run for own in self.tried.values() for run in own]
         self.watcher.stage("time per step")
         speeds = self._speeds(runs, final)
         found = Findings(
-            tried=tried,
-            repeated=[o for m in spec.entrants for o in repeated(self._outcomes(m))],
+            tried={m.name: to_the_end(outcomes) for m, outcomes in searched.items()},
+            repeated=[o for outcomes in searched.values() for o in repeated(outcomes)],
             chosen={m.name: c for m, c in chosen.items()},
             final=final,
-            edges={m.name: own.edges(self._scores(m)) for m, own in self.samplers.items()},
-            rising={m.name: own.rising(self._scores(m)) for m, own in self.samplers.items()},
+            edges={m.name: own.edges(scored[m]) for m, own in self.samplers.items()},
+            rising={m.name: own.rising(scored[m]) for m, own in self.samplers.items()},
             speeds=speeds,
             samples=self._samples(runs, final, speeds, started),
             executor=self.said,
@@ -268,11 +267,12 @@ class Racing:
         while any(first.values()):
             left -= max(map(len, first.values()))
             if not self._try(stage, first, left + self._coming(0) * spec.extra, self.halved):
-                return {m: best(self._scores(m)) for m in spec.entrants}
-            first = {m: own.first(self._scores(m)) for m, own in self.samplers.items()}
+                return {m: best(scores) for m, scores in self._scored().items()}
+            scored = self._scored()
+            first = {m: own.first(scored[m]) for m, own in self.samplers.items()}
         self._confirm()
         for number in range(spec.rounds):
-            scored = {m: self._scores(m) for m in spec.entrants}
+            scored = self._scored()
             # Where the best draws of random search lie is noise, and no reason for a round.
             if not any(
                 own.unfinished(scored[m])
@@ -285,7 +285,7 @@ class Racing:
             left = self._coming(number + 1) * spec.extra
             if not self._try(title, more, left, halved=False):
                 break
-        return {m: best(self._scores(m)) for m in spec.entrants}
+        return {m: best(scores) for m, scores in self._scored().items()}
 
     def _confirm(self) -> None:
         """Train to their end the learning rates next to each best one that were stopped early.
@@ -293,14 +293,11 @@ class Racing:
         Their order may have turned after that. No method tries a further configuration by this.
         """
         while True:
-            doubtful = {
-                m: [
-                    c
-                    for c in own.doubtful(self._scores(m))
-                    if not any(o.diverged for o in to_the_end(self._outcomes(m))[c])
-                ]
-                for m, own in self.samplers.items()
-            }
+            doubtful = {}
+            for m, own in self.samplers.items():
+                found = to_the_end(self._outcomes(m))
+                near = own.doubtful(self._scores(found))
+                doubtful[m] = [c for c in near if not any(o.diverged for o in found[c])]
             if not any(doubtful.values()):
                 return
             stage = "beside the best, stopped early before"
@@ -394,6 +391,10 @@ class Racing:
         runs = self.tried[entrant]
         return by_configuration(runs, self._judge(runs, test=False))
 
-    def _scores(self, entrant: Method) -> dict[Configuration, Score]:
-        found = to_the_end(self._outcomes(entrant))
-        return scores(found, self.spec.task.metric.higher_is_better)
+    def _scores(self, found: Found) -> dict[Configuration, Score]:
+        """How good each configuration that trained to its end was; larger is better."""
+        return scores(to_the_end(found), self.spec.task.metric.higher_is_better)
+
+    def _scored(self) -> dict[Method, dict[Configuration, Score]]:
+        """The same of every entrant, as it stands."""
+        return {m: self._scores(self._outcomes(m)) for m in self.spec.entrants}
