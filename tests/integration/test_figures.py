@@ -37,7 +37,6 @@ ALLOWED = {
     r"Python 3\.11|Apache-2\.0|compute capability 8\.0(?: and 9\.0)?": "versions",
     r"load (?:average )?above 0\.5": "when a benchmark warns",
     r"p ≤ 0\.05": "the level of the tests",
-    r"abs/1712\.09913\)\), and": "the address of a paper",
     r"grow by 1\.2, not by 1\.203": "1.2, rounded to bfloat16",
     r"\| 1\.016 \| 2\.03 \|": "bytes of a code with its share of a scale, and of two",
     r"as soon as 32 MiB of gradients": "the default of batch_bytes",
