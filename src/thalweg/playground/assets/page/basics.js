@@ -39,10 +39,7 @@ function figure(value, digits = 4) {
   return text.replace(/\.?0*e\+?/, 'e').replaceAll('-', '−');
 }
 
-const isDark = () => {
-  const {theme} = thalweg.state();
-  return theme === 'auto' ? matchMedia('(prefers-color-scheme: dark)').matches : theme === 'dark';
-};
+const isDark = () => document.documentElement.dataset.theme === 'dark'; // as `speak` has set it
 const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
 

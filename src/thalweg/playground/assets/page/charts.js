@@ -2,8 +2,7 @@
 
 const MARGIN = {left: 46, right: 10, top: 8, bottom: 22};
 
-function drawCharts() {
-  const now = model();
+function drawCharts(now) {
   const {surface, paths} = now;
   const floor = surface.lowest;
   const log = floor !== null;
@@ -122,8 +121,7 @@ function round(low, high, count) {
 }
 
 // What the charts show, in words, for those who do not see them.
-function describeCharts() {
-  const {paths, state, surface} = model();
+function describeCharts({paths, state, surface}) {
   const words = (of) => paths.map(({name, path}) => {
     const {x, y, loss} = at(path, state.step);
     return `${name} ${figure(of === 'loss' ? loss : distance(surface, x, y))}`;

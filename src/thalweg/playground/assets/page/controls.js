@@ -1,7 +1,6 @@
 // The controls: surface, optimizers, the settings of the active one, the run.
 
-function drawControls() {
-  const now = model();
+function drawControls(now) {
   const {state} = now;
   element('surface').value = state.text ? '' : state.surface;
   element('about').textContent = state.text ? '' : titleOf(now.surface);
@@ -90,9 +89,9 @@ function setting(id, label, {place, value}, take, number = {}) {
 }
 
 let sliders = null; // of the active rule: {key, shows}
-const READ_BY_ALL = ['lr', 'weight_decay'];
+const TRANSLATED = ['lr', 'weight_decay'];
 
-function drawHyper({state, active, surface}) {
+function drawHyper({state, active}) {
   const known = [...RULE.get(active).hyper];
   for (const name of state.transforms) {
     for (const one of thalweg.transforms().find((each) => each.name === name).hyper) {
@@ -112,7 +111,7 @@ function drawHyper({state, active, surface}) {
   for (const [one, {show}] of sliders.built) show(state.hyper[active]?.[one.name] ?? one.default);
 }
 
-const nameOf = ({name, symbol}) => [`${TEXTS[name] && READ_BY_ALL.includes(name) ? say(name) : name} `, made('i', {textContent: symbol === name ? '' : symbol})];
+const nameOf = ({name, symbol}) => [`${TRANSLATED.includes(name) ? say(name) : name} `, made('i', {textContent: symbol === name ? '' : symbol})];
 
 let runs = null;
 function drawRuns({state, surface}) {

@@ -23,11 +23,10 @@ function drawStill(context, frame, now, width, height) {
   context.globalAlpha = 1;
 }
 
-function drawMap(canvas) {
+function drawMap(canvas, now) {
   const on = pen(canvas);
   if (!on) return;
   const {context, width, height} = on;
-  const now = model();
   const frame = frameOf(now.surface, width, height);
   still = keep(still, [now.key, now.active].join(), on, (inside) => drawStill(inside, frame, now, width, height));
   const ends = [];
@@ -145,7 +144,7 @@ function drawArrows(context, frame, {paths, state, active, surface}) {
   const {path} = found;
   const {k, x, y} = at(path, state.step);
   const origin = frame.to(x, y);
-  const [, gx, gy] = [0, ...surface.gradient(x, y)];
+  const [gx, gy] = surface.gradient(x, y);
   const arrows = [['gradient', -gx, -gy, '#7a7f8c', 46]];
   const slot = RULE.get(active).momentum[0];
   if (slot && k) arrows.push(['momentum', -path.slots[slot][2 * k], -path.slots[slot][2 * k + 1], '#b07a00', 38]);

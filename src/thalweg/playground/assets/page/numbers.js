@@ -1,7 +1,6 @@
 // The formula with the numbers of the next step, and what is so at the present point.
 
-function drawNumbers() {
-  const now = model();
+function drawNumbers(now) {
   const {state, active, surface} = now;
   const found = now.paths.find(({name}) => name === active);
   element('which').textContent = active;
@@ -47,7 +46,7 @@ function parsed(mathml) {
 }
 
 function fill(node, reads, component) {
-  const name = node.dataset?.name ?? node.getAttribute('data-name');
+  const name = node.getAttribute('data-name');
   if (!Object.hasOwn(reads, name)) return;
   const value = pick(reads[name], component);
   const number = document.createElementNS(MATH, 'mn');

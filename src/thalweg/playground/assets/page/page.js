@@ -8,18 +8,17 @@ function refresh() {
   requestAnimationFrame(redraw);
 }
 
-let busy = 0; // a counter of changes that are not the playing's
 function redraw() {
   due = false;
   try {
-    const {state} = model();
-    if (state.view === '3d') drawTurned(element('map'));
-    else drawMap(element('map'));
-    drawCharts();
-    drawNumbers();
-    drawControls();
-    describeCharts();
-    drawTransport();
+    const now = model();
+    if (now.state.view === '3d') drawTurned(element('map'), now);
+    else drawMap(element('map'), now);
+    drawCharts(now);
+    drawNumbers(now);
+    drawControls(now);
+    describeCharts(now);
+    drawTransport(now.state);
     if (!playing) address();
   } catch (error) {
     if (error.name !== 'UsageError' && error.name !== 'ParseError') throw error;
@@ -28,22 +27,23 @@ function redraw() {
 }
 
 // The state in the address, so that it can be sent. A page inside another has no address.
+let writing = 0; // the timer that waits until the changes are over
 function address() {
-  clearTimeout(busy);
+  clearTimeout(writing);
   if (location.protocol === 'about:') return;
-  busy = setTimeout(() => history.replaceState(null, '', thalweg.hash() || location.pathname), 200);
+  writing = setTimeout(() => history.replaceState(null, '', thalweg.hash() || location.pathname), 200);
 }
 
-// All words, after the language has changed.
+// The theme, and all words after the language has changed.
 let spoken = '';
 function speak() {
   const {lang, theme} = thalweg.state();
-  const dark = isDark();
-  document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-  element('theme').textContent = say(dark ? 'light' : 'dark');
-  if (spoken === `${lang}`) return;
-  spoken = lang;
+  const wanted = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+  document.documentElement.dataset.theme = theme === 'auto' ? wanted : theme;
   document.documentElement.lang = lang;
+  element('theme').textContent = say(isDark() ? 'light' : 'dark');
+  if (spoken === lang) return;
+  spoken = lang;
   for (const node of document.querySelectorAll('[data-text]')) node.textContent = say(node.dataset.text);
   for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', say(node.dataset.label));
   element('lang').textContent = lang === 'en' ? '한국어' : 'English';

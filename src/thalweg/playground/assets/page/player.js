@@ -32,8 +32,7 @@ function goTo(step) {
   drawTransport();
 }
 
-function drawTransport() {
-  const {step, steps, view, arrows} = thalweg.state();
+function drawTransport({step, steps, view, arrows} = thalweg.state()) {
   const slider = element('step');
   slider.max = steps;
   slider.value = step;

@@ -122,7 +122,7 @@ const SURFACES_KO = {
   'mistake:lecture': '강의, 틀린 기울기: 높이는 맞지만 기울기의 세 항이 틀렸습니다.',
 };
 
-const titleOf = ({name, title}) => (thalweg.state().lang === 'ko' && SURFACES_KO[name]) || title;
+const titleOf = ({name, title}) => (document.documentElement.lang === 'ko' && SURFACES_KO[name]) || title;
 
 // A text in the page's language.
-const say = (key) => TEXTS[key][LANGUAGES.indexOf(thalweg.state().lang)];
+const say = (key) => TEXTS[key][LANGUAGES.indexOf(document.documentElement.lang)];

@@ -9,11 +9,10 @@ const LIFT = 0.06; // how much nearer than the surface a path counts as lying on
 let mesh = null; // {key, grid}
 let carved = null; // {key, image, depths}: the surface without paths
 
-function drawTurned(canvas) {
+function drawTurned(canvas, now) {
   const on = pen(canvas);
   if (!on) return;
   const {context, width, height} = on;
-  const now = model();
   const {surface, state} = now;
   const key = [surface.name, surface.view].join();
   if (mesh?.key !== key) mesh = {key, grid: heightsOf(surface, CELLS + 1, CELLS + 1)};
